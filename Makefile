@@ -1,0 +1,42 @@
+# A folder of one's own, `.venv`, holds everything; `make` alone prints what there is.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test check docs lock clean
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv: the locked requirements and this package
+
+repro: $(READY) ## run what is out of date in the pipeline, and record it
+	dvc repro
+
+test: $(READY) ## run the tests; no network, no GPU
+	pytest
+
+check: $(READY) ## lint and check the types
+	ruff check
+	ruff format --check
+	mypy
+
+docs: $(READY) ## write docs/reference.md and docs/params.schema.json anew, from the code
+	python docs/generate.py
+
+lock: ## compile requirements.lock anew, for all platforms; needs uv
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-header --group dev pyproject.toml --output-file requirements.lock
+
+clean: ## remove the environment and the caches, not the data nor any result
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "toypipe needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,29 @@
+"""Stage `check`: stop bad parameters before DVC removes the last good results."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages.files import Reads, Writes, whole
+from toypipe.params_file import read_params
+
+
+def run(
+    overrides: Sequence[str] = (),
+    *,
+    params: Reads = Path("params.yaml"),
+    params_ok: Writes = Path("data/params.ok"),
+) -> None:
+    """Validate a parameter file.
+
+    Args:
+        overrides: Changes for this call, with the grammar of `dvc exp run -S`.
+        params: The file.
+        params_ok: Where to say so, in the same bytes every time: so new parameters that are fine
+            leave the later stages to judge by the sections that they read.
+
+    Raises:
+        ToypipeError: There are problems; the message lists them all.
+    """
+    read_params(params, overrides)
+    with whole(params_ok) as file:
+        file.write(b"ok\n")

@@ -1,0 +1,75 @@
+"""Stage `evaluate`: measure the checkpoint on images that training has never seen."""
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from stages.files import Reads, Writes, csv_bytes, json_bytes, whole
+from toypipe.checkpoint import Classifier, load_checkpoint
+from toypipe.devices import DeviceName, pick_device
+from toypipe.errors import ToypipeError
+from toypipe.evaluation import Metrics, measure, per_class, predict
+from toypipe.params import EvaluateParams
+from toypipe.split import Split, load_split
+
+
+def run(
+    params: EvaluateParams,
+    *,
+    device: DeviceName,
+    checkpoint: Reads = Path("data/model/checkpoint.pt"),
+    test_images: Reads = Path("data/prepared/test.pt"),
+    test_json: Writes = Path("data/reports/test.json"),
+    confusion_csv: Writes = Path("data/reports/confusion.csv"),
+    per_class_csv: Writes = Path("data/reports/per_class.csv"),
+) -> Metrics:
+    """Test a network; write how good it is.
+
+    Args:
+        params: The `evaluate` section of params.yaml.
+        device: Where to compute.
+        checkpoint: The network.
+        test_images: The test images.
+        test_json: Where accuracy and loss go.
+        confusion_csv: Where each image's actual and predicted class go.
+        per_class_csv: Where the figures of each class go.
+
+    Returns:
+        Accuracy and loss.
+
+    Raises:
+        ToypipeError: The checkpoint and the images are not there, or do not go together.
+    """
+    target = pick_device(device)
+    classifier = load_checkpoint(checkpoint, target)
+    split = load_split(test_images)
+    _require_same(classifier, split)
+    logits = predict(
+        classifier.model,
+        split.images.to(target),
+        batch_size=params.batch_size,
+        views=params.views,
+    )
+    metrics, predicted = measure(logits, split), logits.argmax(1)
+    pairs = zip(split.labels.tolist(), predicted.tolist(), strict=True)
+    names = split.classes
+    with ExitStack() as stack:
+        stack.enter_context(whole(test_json)).write(json_bytes(metrics._asdict()))
+        stack.enter_context(whole(confusion_csv)).write(
+            csv_bytes(("actual", "predicted"), [(names[a], names[p]) for a, p in pairs])
+        )
+        stack.enter_context(whole(per_class_csv)).write(
+            csv_bytes(
+                ("class", "precision", "recall", "f1", "support"), per_class(predicted, split)
+            )
+        )
+    return metrics
+
+
+def _require_same(classifier: Classifier, split: Split) -> None:
+    """Refuse a network that was trained on other images than these."""
+    if (classifier.size, classifier.classes) != (split.size, split.classes):
+        raise ToypipeError(
+            f"the checkpoint is for {classifier.size}-pixel images of"
+            f" {', '.join(classifier.classes)}, but the test images have {split.size} pixels and"
+            f" are of {', '.join(split.classes)}: run `toypipe train` (or `dvc repro`) again"
+        )

@@ -1,0 +1,51 @@
+"""How a stage names its files, and how it writes them: whole or not at all."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+Reads = Annotated[Path, "reads"]
+"""A file that a stage reads: a dependency in dvc.yaml, which a test holds to these."""
+Writes = Annotated[Path, "writes"]
+"""A file that a stage writes: an output in dvc.yaml."""
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes its name only when it is complete.
+
+    Until then, and after any error, what was there before stays. The old file is never written
+    into: it may be a link into DVC's cache.
+
+    Args:
+        path: Its folder is made where it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """Format a table as CSV in UTF-8 with LF; None is an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def json_bytes(values: dict[str, Any]) -> bytes:
+    """Format values as JSON in UTF-8 with LF, a line each."""
+    return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()

@@ -1,0 +1,67 @@
+"""Stage `prepare`: pack the images, from the network or a folder, into one file per split."""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from stages.files import Writes, whole
+from toypipe.cifar10 import ARCHIVE, EXTRACTED, read_cifar10
+from toypipe.errors import ToypipeError
+from toypipe.folder import read_folder
+from toypipe.params import Folder, PrepareParams
+from toypipe.split import Split, save_split
+
+
+def run(
+    params: PrepareParams,
+    *,
+    raw: Path = Path("data/raw"),
+    train: Writes = Path("data/prepared/train.pt"),
+    test: Writes = Path("data/prepared/test.pt"),
+) -> tuple[Split, Split]:
+    """Read a data set and write its two halves.
+
+    Args:
+        params: The `prepare` section of params.yaml.
+        raw: Where CIFAR-10 is, or is downloaded to.
+        train: Where the training images go.
+        test: Where the test images go.
+
+    Returns:
+        Both.
+
+    Raises:
+        ToypipeError: The images cannot be had, or are not fit.
+    """
+    if isinstance(params.dataset, Folder):
+        _require_dependency(params.dataset.path)
+        splits = read_folder(Path(params.dataset.path), params.dataset.size)
+    else:
+        splits = read_cifar10(_find_raw(raw))
+    with ExitStack() as stack:
+        for path, split in zip((train, test), splits, strict=True):
+            save_split(stack.enter_context(whole(path)), split)
+    return splits
+
+
+def _find_raw(raw: Path) -> Path:
+    """Look in the main checkout too: an experiment's temporary workspace has no ignored files."""
+    main = Path(os.environ.get("DVC_ROOT", "."), raw)
+    here = any((raw / name).exists() for name in (ARCHIVE, EXTRACTED))
+    return raw if here else main
+
+
+def _require_dependency(folder: str) -> None:
+    """Refuse, under DVC, a folder of which DVC does not know: it would not see it change."""
+    if "DVC_STAGE" not in os.environ:
+        return
+    stages = YAML(typ="safe", pure=True).load(Path("dvc.yaml")).get("stages", {})
+    known = [Path(str(name)).resolve() for name in stages.get("prepare", {}).get("deps", [])]
+    wanted = Path(folder).resolve()
+    if not any(wanted.is_relative_to(path) for path in known):
+        raise ToypipeError(
+            f"prepare.dataset.path is {folder}, but DVC would not notice when it changes: add"
+            f" `- {folder}` to the deps of the stage prepare in dvc.yaml"
+        )

@@ -1,0 +1,45 @@
+"""Small data that the tests make themselves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from toypipe.params import TrainParams
+from toypipe.params_file import read_params
+from toypipe.split import Split
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+"""The project's own parameter file."""
+
+
+def make_split(count: int, size: int = 16, classes: int = 3, seed: int = 0) -> Split:
+    """Return noise whose red grows with the class, so that there is something to learn."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % classes
+    images = torch.randint(0, 128, (count, size, size, 3), generator=generator)
+    images[..., 0] += (labels * 127 // max(classes - 1, 1))[:, None, None]
+    pixels = images.to(torch.uint8).permute(0, 3, 1, 2)
+    return Split(pixels, labels, [f"class{i}" for i in range(classes)])
+
+
+def make_train_params(*overrides: str) -> TrainParams:
+    """Return the default train section, small, with changes in the grammar of -S."""
+    small = ["train.epochs=2", "train.batch_size=8", "train.validation=0"]
+    return read_params(PARAMS, [*small, *overrides]).train
+
+
+def make_folder(root: Path, classes: Sequence[str] = ("cat", "dog"), each: int = 6) -> Path:
+    """Write PNG images of 20 by 16 pixels as a data set of one's own, and return its folder."""
+    random = np.random.default_rng(0)
+    for half in ("train", "test"):
+        for label, name in enumerate(classes):
+            folder = root / half / name
+            folder.mkdir(parents=True)
+            for i in range(each):
+                pixels = random.integers(0, 128, (16, 20, 3), dtype=np.uint8)
+                pixels[..., label % 3] += 100
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root

@@ -1,0 +1,127 @@
+"""Measure a network: predictions, accuracy with its interval, figures for each class."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from toypipe.split import Split
+from toypipe.views import view
+
+Z95 = 1.959963984540054  # 97.5 % of a normal distribution lie below this many deviations
+
+
+class Metrics(NamedTuple):
+    """How well a network does on images it has never seen: test.json."""
+
+    accuracy: float
+    """Share of the images that are classified right, 0..1."""
+    accuracy_low: float
+    """Lower end of the 95 % interval of the accuracy."""
+    accuracy_high: float
+    """Upper end of it."""
+    loss: float
+    """Cross entropy in nats, unsmoothed, mean over the images, whatever loss was trained."""
+
+
+class ClassFigures(NamedTuple):
+    """How well a network does on one class: a row of per_class.csv."""
+
+    name: str
+    """The class."""
+    precision: float
+    """Of the images called so, the share that is; 0 where none is called so."""
+    recall: float
+    """Of the images that are so, the share that is called so; 0 where there are none."""
+    f1: float
+    """Harmonic mean of the two; 0 where both are."""
+    support: int
+    """Images of this class."""
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor, *, batch_size: int, views: int) -> Tensor:
+    """Return the mean of the logits over some views of each image.
+
+    Args:
+        model: In evaluation mode, on the device of `images`.
+        images: uint8 of shape (N, 3, size, size), in channels_last memory.
+        batch_size: Images per forward pass.
+        views: 1: the image. 2: and its mirror. 6: and both shifted by a pixel to either corner.
+
+    Returns:
+        float32 of shape (N, classes), on the CPU.
+    """
+    batched = images.split(min(batch_size, len(images)))
+    return torch.cat(
+        [
+            torch.stack([model(seen) for seen in _views(batch, views)]).mean(0).cpu()
+            for batch in batched
+        ]
+    )
+
+
+def _views(images: Tensor, views: int) -> Iterator[Tensor]:
+    yield images
+    corners = ((0, 0),) if views == 2 else ((0, 0), (-1, -1), (1, 1))
+    everything = torch.arange(len(images), device=images.device)
+    for mirrored in (False, True):
+        for corner in corners:
+            if views > 1 and (mirrored or corner != (0, 0)):
+                mirrors = torch.full((len(images),), mirrored, device=images.device)
+                shifts = torch.tensor(corner, device=images.device).expand(len(images), 2)
+                yield view(images, everything, mirrors, shifts)
+
+
+def measure(logits: Tensor, split: Split) -> Metrics:
+    """Compare predictions with the truth.
+
+    Args:
+        logits: float32 of shape (N, classes), on the CPU.
+        split: The images that they are for.
+    """
+    labels = split.labels.cpu()
+    right = int((logits.argmax(1) == labels).sum())
+    low, high = wilson_interval(right, len(labels))
+    return Metrics(right / len(labels), low, high, float(F.cross_entropy(logits, labels)))
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+
+    Args:
+        successes: At most `trials`.
+        trials: At least 1.
+    """
+    share, z2 = successes / trials, Z95**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def per_class(predicted: Tensor, split: Split) -> list[ClassFigures]:
+    """Compare predictions with the truth, class by class.
+
+    Args:
+        predicted: Class numbers, int64 of shape (N,), on the CPU.
+        split: The images that they are for.
+    """
+    classes = len(split.classes)
+    # Row: actual class; column: predicted class.
+    confusion = torch.bincount(split.labels.cpu() * classes + predicted, minlength=classes**2)
+    confusion = confusion.view(classes, classes)
+    hits, called, support = confusion.diag(), confusion.sum(0), confusion.sum(1)
+    rows = zip(split.classes, hits.tolist(), called.tolist(), support.tolist(), strict=True)
+    return [
+        ClassFigures(name, _ratio(hit, call), _ratio(hit, have), _ratio(2 * hit, call + have), have)
+        for name, hit, call, have in rows
+    ]
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

@@ -1,0 +1,121 @@
+"""Read a parameter file: YAML 1.2, validated, with every problem at its line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node
+
+from toypipe.errors import ToypipeError
+from toypipe.overrides import apply_overrides
+from toypipe.params import Params
+from toypipe.problems import Problem, find_problems
+
+LARGEST = 100_000  # bytes; a parameter file has about 1,000
+
+
+def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
+    """Read and validate a parameter file.
+
+    Args:
+        path: A YAML file with the sections `prepare`, `train` and `evaluate`.
+        overrides: Changes for this call, with the grammar of `dvc exp run -S`.
+
+    Returns:
+        The parameters, unchangeable. Nothing is defaulted.
+
+    Raises:
+        ToypipeError: The file cannot be read or is not YAML, or has unknown, missing, ill-typed
+            or contradictory values; the message lists every one of them with its line.
+    """
+    text = _read_text(path)
+    reader = YAML(typ="safe", pure=True)  # YAML 1.2, where 1e-3 is a number and `no` a word
+    try:
+        root = reader.compose(text)
+        values = reader.load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = str(error.problem or error.context).splitlines()[0]
+        raise ToypipeError(f"{path}:{line}: not YAML: {problem}") from None
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise ToypipeError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(values, dict):
+        found = "it is empty" if values is None else f"found a {type(values).__name__}"
+        raise ToypipeError(
+            f"{path}: expected the sections prepare, train and evaluate, but {found}."
+            " `git checkout -- params.yaml` brings back the last committed one"
+        )
+
+    values, touched = apply_overrides(values, overrides) if overrides else (values, [])
+    params, problems = find_problems(values)
+    if params is None:
+        lines = {problem: _line(root, problem.key.split(".")) for problem in problems}
+        raise ToypipeError(
+            "\n".join(
+                [
+                    f"{'-S' if _within(problem.key, touched) else f'{path}:{lines[problem]}'}:"
+                    f" {problem.key}: {problem.text}"
+                    for problem in sorted(problems, key=lines.__getitem__)
+                ]
+                + _advice(problems, touched)
+            )
+        )
+    return params
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except FileNotFoundError:
+        raise ToypipeError(
+            f"{path} does not exist in {Path.cwd()}. Commands run in the folder of a toypipe"
+            " project, the one that holds params.yaml and dvc.yaml; --params names another file"
+        ) from None
+    except OSError as error:
+        raise ToypipeError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > LARGEST:
+        raise ToypipeError(f"{path} is larger than {LARGEST} bytes: that is no parameter file")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ToypipeError(
+            f"{path}:{line}: not UTF-8 (byte {error.start}): save it as UTF-8"
+        ) from None
+
+
+def _within(key: str, holders: Sequence[str]) -> bool:
+    """Tell whether a key is one of these, or lies below one."""
+    return any(f"{key}.".startswith(f"{holder}.") for holder in holders)
+
+
+def _line(node: Node, keys: Sequence[str]) -> int:
+    """Return the line of a key, from 1; for a missing key that of its section."""
+    line: int = node.start_mark.line + 1
+    for key in keys:
+        pairs = node.value if isinstance(node, MappingNode) else []
+        found = next(((name, value) for name, value in pairs if name.value == key), None)
+        if found is None:
+            return line
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line
+
+
+def _advice(problems: Sequence[Problem], touched: Sequence[str]) -> list[str]:
+    """Explain how to change to a choice with other fields, where they were merged into the old."""
+    for choice in ("prepare.dataset", "train.model", "train.optimizer", "train.schedule"):
+        mixed = any(
+            problem.key.startswith(f"{choice}.")
+            and problem.text.startswith(("is missing", "is unk"))
+            for problem in problems
+        )
+        if mixed and any(_within(key, [choice]) for key in touched):
+            advice = (
+                f"To change to another {choice.split('.')[1]}, replace it whole:"
+                f" -S '~{choice}' -S '+{choice}={{name: ..., ...}}'"
+            )
+            return [advice]
+    return []
