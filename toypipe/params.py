@@ -188,7 +188,7 @@ class Cosine(WarmupFields):
 
 
 class Augment(Section):
-    """How training images are varied."""
+    """Variants of the training images, drawn anew in each epoch."""
 
     flip: Literal["none", "random", "alternating"]
     """Mirror: never, half of the images by chance, or every image in every second epoch."""

@@ -1,0 +1,117 @@
+"""Fixtures that more than one file of tests uses."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from synthetic import make_folder
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> None:
+    """Run every command on one thread, with this environment's tools, untouched by the user's."""
+    for name in list(os.environ):
+        if name.startswith(("DVC_", "TOYPIPE_", "GIT_")):
+            del os.environ[name]
+    bin_folder = str(Path(sys.executable).parent)
+    os.environ.update(
+        PATH=os.pathsep.join([bin_folder, os.environ["PATH"]]),
+        OMP_NUM_THREADS="1",
+        DVC_NO_ANALYTICS="1",
+        GIT_AUTHOR_NAME="tests",
+        GIT_AUTHOR_EMAIL="tests@example.org",
+        GIT_COMMITTER_NAME="tests",
+        GIT_COMMITTER_EMAIL="tests@example.org",
+        GIT_CONFIG_GLOBAL=os.devnull,
+    )
+
+
+class Project:
+    """A copy of this project in a folder of its own, with a small data set."""
+
+    def __init__(self, path: Path) -> None:
+        """Stand in this folder."""
+        self.path = path
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Run a command; return what it printed, standard error included."""
+        result = subprocess.run(
+            command, cwd=self.path, capture_output=True, text=True, check=False, timeout=240
+        )
+        output = result.stdout + result.stderr
+
+        assert result.returncode == status, f"{command} ended with {result.returncode}:\n{output}"
+        return output
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace the only occurrence of a text in a file."""
+        text = (self.path / name).read_text()
+
+        assert text.count(old) == 1, f"{name} has {text.count(old)} times {old!r}"
+        (self.path / name).write_text(text.replace(old, new))
+
+    def commit(self, message: str) -> None:
+        """Commit everything."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def ran(self) -> list[str]:
+        """Run `dvc repro`; return the stages that it ran."""
+        lines = self.run("dvc", "repro").splitlines()
+        return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
+
+    def files(self) -> dict[str, bytes]:
+        """Return every file below data/, by name."""
+        files = (path for path in (self.path / "data").rglob("*") if path.is_file())
+        return {str(path.relative_to(self.path)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project that has been run and committed. Do not change it: take `project`."""
+    project = Project(tmp_path_factory.mktemp("recorded") / "project")
+    names = ["dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".gitattributes"]
+    for folder in ("stages", "toypipe", ".dvc"):
+        hidden = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+        shutil.copytree(ROOT / folder, project.path / folder, ignore=hidden)
+    for name in names:
+        shutil.copy(ROOT / name, project.path / name)
+    make_folder(project.path / "data/mine")
+    project.edit(
+        "params.yaml", "name: cifar10 ", "name: folder\n    path: data/mine\n    size: 16 "
+    )
+    project.edit("params.yaml", "epochs: 20 ", "epochs: 2 ")
+    project.edit("params.yaml", "batch_size: 32\n", "batch_size: 4\n")
+    project.edit("params.yaml", "validation: 5000 ", "validation: 2 ")
+    before = "      - data/params.ok\n      - stages/files.py\n      - stages/prepare.py\n"
+    project.edit("dvc.yaml", before, f"      - data/mine\n{before}")
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.run("dvc", "add", "--quiet", "data/mine")
+    project.run("dvc", "repro")
+    project.commit("First record")
+    return project
+
+
+@pytest.fixture
+def project(recorded: Project, tmp_path: Path) -> Project:
+    """Return a project of one's own that has been run and committed."""
+    shutil.copytree(recorded.path, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture
+def edited(project: Project) -> Callable[[str, str, str], list[str]]:
+    """Return what edits a file and tells which stages `dvc repro` runs after it."""
+
+    def edit_and_run(name: str, old: str, new: str) -> list[str]:
+        project.edit(name, old, new)
+        return project.ran()
+
+    return edit_and_run
