@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from synthetic import make_folder
 
@@ -20,6 +21,7 @@ def _clean_environment() -> None:
     for name in list(os.environ):
         if name.startswith(("DVC_", "TOYPIPE_", "GIT_")):
             del os.environ[name]
+    torch.set_num_threads(1)
     bin_folder = str(Path(sys.executable).parent)
     os.environ.update(
         PATH=os.pathsep.join([bin_folder, os.environ["PATH"]]),

@@ -1,24 +1,35 @@
 """A trained network as a file that can open itself."""
 
-import pickle
 import sys
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, Literal
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 from torch import nn
 
+from toypipe.archive import DAMAGED, load_archive
 from toypipe.errors import ToypipeError
 from toypipe.models import Shape, build_model
 from toypipe.normalize import Normalize
-from toypipe.params import Torchvision, Toy
+from toypipe.params import Section, Torchvision, Toy
 
 FORMAT = 1
-_MODEL: TypeAdapter[Toy | Torchvision] = TypeAdapter(
-    Annotated[Toy | Torchvision, Field(discriminator="name")]
-)
+
+
+class Header(Section):
+    """What a checkpoint holds beside its weights."""
+
+    format: Literal[1]
+    """Version of this layout."""
+    model: Annotated[Toy | Torchvision, Field(discriminator="name")]
+    """Which network it is."""
+    size: Annotated[int, Field(ge=1)]
+    """Width and height of its images, in pixels."""
+    classes: Annotated[list[str], Field(min_length=1)]
+    """The name of each output."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,11 @@ def save_checkpoint(file: IO[bytes], classifier: Classifier) -> None:
         "model": classifier.params.model_dump(),
         "size": classifier.size,
         "classes": classifier.classes,
-        "weights": {name: tensor.cpu().contiguous() for name, tensor in weights},
+        # Clones, for `contiguous` leaves the strides of dimensions of size one as they are.
+        "weights": {
+            name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in weights
+        },
     }
     torch.save(_interned(content), file)
 
@@ -63,27 +78,25 @@ def load_checkpoint(path: Path, device: torch.device) -> Classifier:
     Raises:
         ToypipeError: The file is missing, damaged or something else.
     """
-    make = "`toypipe train` (or `dvc repro train`) makes it"
+    remedy = "`toypipe train` (or `dvc repro train`) makes it"
+    content = load_archive(path, remedy=remedy)
+    if content.get("format", FORMAT) != FORMAT:
+        raise ToypipeError(
+            f"{path} has format {content['format']!r}, but this version of toypipe reads {FORMAT}:"
+            f" {remedy} anew"
+        )
     try:
-        with path.open("rb") as file:
-            content = torch.load(file, weights_only=True, map_location="cpu")
-    except FileNotFoundError:
-        raise ToypipeError(f"{path} does not exist: {make}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        raise ToypipeError(f"{path} is damaged, or is no checkpoint of ours: {make} anew") from None
-    try:
-        if content["format"] != FORMAT:
-            raise ToypipeError(
-                f"{path} has format {content['format']}, and this version reads {FORMAT}:"
-                f" {make} anew"
-            )
-        params = _MODEL.validate_python(content["model"])
-        shape = Shape(content["size"], len(content["classes"]))
-        model = build_model(params, shape, Normalize(torch.zeros(3), torch.ones(3)), seed=0)
-        model.load_state_dict(content["weights"])
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValidationError):
-        raise ToypipeError(f"{path} is not a checkpoint of toypipe: {make} anew") from None
-    return Classifier(model.to(device).eval(), params, content["size"], content["classes"])
+        weights = content.pop("weights")
+        header = Header.model_validate(content)
+        shape = Shape(header.size, len(header.classes))
+        model = build_model(header.model, shape, Normalize(torch.zeros(3), torch.ones(3)), seed=0)
+        # Some modules of torchvision look for their version beside the weights.
+        versioned = OrderedDict(weights)
+        versioned._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
+        model.load_state_dict(versioned)
+    except (*DAMAGED, ValidationError, ToypipeError):
+        raise ToypipeError(f"{path} is not a checkpoint of toypipe: {remedy} anew") from None
+    return Classifier(model.to(device).eval(), header.model, header.size, header.classes)
 
 
 def _interned(value: Any) -> Any:

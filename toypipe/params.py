@@ -6,7 +6,8 @@ a union told apart by `name`, so that each choice has only the fields that mean 
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -233,12 +234,19 @@ class TrainParams(Section):
 # evaluate -------------------------------------------------------------------------------------
 
 
+def _whole_number(value: object) -> object:
+    """Refuse 1.0 and true: a literal takes whatever equals it."""
+    if type(value) is not int:
+        raise PydanticCustomError("whole_number", "Input should be 1, 2 or 6")
+    return value
+
+
 class EvaluateParams(Section):
     """How the network is tested."""
 
     batch_size: Annotated[int, Field(ge=1)]
     """Images per forward pass; changes memory and speed, not results beyond rounding."""
-    views: Literal[1, 2, 6]
+    views: Annotated[Literal[1, 2, 6], BeforeValidator(_whole_number)]
     """Views of each image that are averaged: 1 itself, 2 and its mirror, 6 and shifts of both."""
 
 

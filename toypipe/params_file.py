@@ -1,11 +1,14 @@
 """Read a parameter file: YAML 1.2, validated, with every problem at its line."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from toypipe.errors import ToypipeError
 from toypipe.overrides import apply_overrides
@@ -29,29 +32,21 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         ToypipeError: The file cannot be read or is not YAML, or has unknown, missing, ill-typed
             or contradictory values; the message lists every one of them with its line.
     """
-    text = _read_text(path)
-    reader = YAML(typ="safe", pure=True)  # YAML 1.2, where 1e-3 is a number and `no` a word
-    try:
-        root = reader.compose(text)
-        values = reader.load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        problem = str(error.problem or error.context).splitlines()[0]
-        raise ToypipeError(f"{path}:{line}: not YAML: {problem}") from None
-    except (YAMLError, RecursionError, ValueError) as error:
-        raise ToypipeError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(values, dict):
-        found = "it is empty" if values is None else f"found a {type(values).__name__}"
+    root = _parse(path, _read_text(path))
+    if not isinstance(root, MappingNode):
+        found = f"found a {'list' if isinstance(root, SequenceNode) else 'word'}"
+        found = found if root else "it is empty"
         raise ToypipeError(
             f"{path}: expected the sections prepare, train and evaluate, but {found}."
             " `git checkout -- params.yaml` brings back the last committed one"
         )
 
-    values, touched = apply_overrides(values, overrides) if overrides else (values, [])
+    values, touched = _values(path, root), list[str]()
+    if overrides:
+        values, touched = apply_overrides(values, overrides)
     params, problems = find_problems(values)
     if params is None:
-        lines = {problem: _line(root, problem.key.split(".")) for problem in problems}
+        lines = {problem: _line(root, problem.path) for problem in problems}
         raise ToypipeError(
             "\n".join(
                 [
@@ -85,6 +80,46 @@ def _read_text(path: Path) -> str:
         raise ToypipeError(
             f"{path}:{line}: not UTF-8 (byte {error.start}): save it as UTF-8"
         ) from None
+
+
+def _parse(path: Path, text: str) -> Node | None:
+    """Read YAML 1.2, where 1e-3 is a number and `no` a word; None if there is nothing in it."""
+    try:
+        with warnings.catch_warnings(action="ignore", category=ReusedAnchorWarning):
+            root: Node | None = YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = str(error.problem or error.context).splitlines()[0]
+        raise ToypipeError(f"{path}:{mark.line + 1}: not YAML: {problem}") from None
+    except ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ToypipeError(f"{path}:{line}: not YAML: {error.reason}") from None
+    except RecursionError:
+        raise ToypipeError(f"{path}: nested far too deeply for a parameter file") from None
+    return root
+
+
+def _values(path: Path, node: Node) -> Any:
+    """Turn parsed YAML into plain values, refusing what has no place in a parameter file."""
+    place = f"{path}:{node.start_mark.line + 1}"
+    if node.anchor:
+        raise ToypipeError(f"{place}: found the anchor &{node.anchor}: write every value out")
+    if isinstance(node, MappingNode):
+        values: dict[str, Any] = {}
+        for name, value in node.value:
+            line = name.start_mark.line + 1
+            if not isinstance(name, ScalarNode):
+                raise ToypipeError(f"{path}:{line}: a key must be a word")
+            if name.value in values:
+                raise ToypipeError(f"{path}:{line}: {name.value} is there twice: remove one")
+            values[name.value] = _values(path, value)
+        return values
+    if isinstance(node, SequenceNode):
+        return [_values(path, value) for value in node.value]
+    try:
+        return YAML(typ="safe", pure=True).constructor.construct_object(node)
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError):
+        raise ToypipeError(f"{place}: {node.value[:40]!r} is not what its form says") from None
 
 
 def _within(key: str, holders: Sequence[str]) -> bool:

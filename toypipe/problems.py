@@ -19,10 +19,15 @@ CIFAR10_SIZE = 32  # pixels
 class Problem:
     """Something wrong at one key."""
 
-    key: str
-    """Where, with dots: `train.optimizer.lr`."""
+    path: tuple[str, ...]
+    """The keys that lead to it."""
     text: str
     """What, so that it can stand after the key."""
+
+    @property
+    def key(self) -> str:
+        """The keys with dots between: `train.optimizer.lr`."""
+        return ".".join(self.path)
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,9 @@ def find_problems(values: object) -> tuple[Params | None, list[Problem]]:
         found = [_lookup(values, key) for key in rule.keys]
         sound = not any(_related(key, bad) for key in rule.keys for bad in wrong)
         if sound and None not in found and rule.broken(*found):
-            problems.append(Problem(rule.keys[0], f"{rule.text} (got {found[0]!r})"))
+            problems.append(
+                Problem(tuple(rule.keys[0].split(".")), f"{rule.text} (got {found[0]!r})")
+            )
     return (None if problems else params), problems
 
 
@@ -142,7 +149,10 @@ def _problem(values: object, error: Any) -> Problem:
         case "extra_forbidden":
             text = "is unknown" + _did_you_mean(path[-1], _fields(values, path[:-1])) + got
         case "union_tag_not_found":
-            path, text = [*path, "name"], "is missing"
+            meant = difflib.get_close_matches("name", error["input"], n=1)
+            got = f" (got {reprlib.repr(error['input'][meant[0]])})" if meant else ""
+            path = [*path, *(meant or ["name"])]
+            text = f"is unknown, did you mean name?{got}" if meant else "is missing"
         case "union_tag_invalid":
             path, got = [*path, "name"], f" (got {reprlib.repr(context['tag'])})"
             choices = context["expected_tags"].replace("'", "").split(", ")
@@ -160,7 +170,7 @@ def _problem(values: object, error: Any) -> Problem:
             text = "should not be empty"
         case _:
             text = error["msg"].replace("Input should be", "should be") + got
-    return Problem(".".join(path), text)
+    return Problem(tuple(path), text)
 
 
 def _path(values: object, location: tuple[str | int, ...], *, missing: bool) -> list[str]:
@@ -204,8 +214,8 @@ def _without_echoes(problems: Iterable[Problem]) -> Iterator[Problem]:
     """Leave out a missing key where its misspelling is reported beside it: that is one mistake."""
     problems = list(problems)
     meant = {
-        ".".join([*problem.key.split(".")[:-1], guess[1]])
+        (*problem.path[:-1], guess[1])
         for problem in problems
         if (guess := re.match(r"is unknown, did you mean (\w+)\?", problem.text))
     }
-    return (p for p in problems if not (p.text == "is missing" and p.key in meant))
+    return (p for p in problems if not (p.text == "is missing" and p.path in meant))

@@ -1,7 +1,7 @@
 """A set of labelled images, as `prepare` leaves it and as training wants it: one uint8 tensor."""
 
 import dataclasses
-import pickle
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -9,6 +9,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from toypipe.archive import load_archive
 from toypipe.errors import ToypipeError
 
 
@@ -51,7 +52,14 @@ def save_split(file: IO[bytes], split: Split) -> None:
         file: An open file. By a path, torch would write the file's name into it.
         split: On the CPU.
     """
-    torch.save(dataclasses.asdict(split), file)
+    content = {
+        # Clones, for torch would save all of the memory that a view looks at; interned, for
+        # pickle writes an object that it has met before shorter than an equal one.
+        "images": split.images.clone(),
+        "labels": split.labels.clone(),
+        "classes": [sys.intern(name) for name in split.classes],
+    }
+    torch.save(content, file)
 
 
 def load_split(path: Path) -> Split:
@@ -60,16 +68,10 @@ def load_split(path: Path) -> Split:
     Raises:
         ToypipeError: The file is missing, damaged or something else.
     """
-    make = "`toypipe prepare` (or `dvc repro prepare`) makes it"
-    try:
-        with path.open("rb") as file:
-            content = torch.load(file, weights_only=True)
-    except FileNotFoundError:
-        raise ToypipeError(f"{path} does not exist: {make}") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        raise ToypipeError(f"{path} is damaged, or is no file of ours: {make} anew") from None
+    remedy = "`toypipe prepare` (or `dvc repro prepare`) makes it"
+    content = load_archive(path, remedy=remedy)
     if not _is_split(content):
-        raise ToypipeError(f"{path} does not hold images, labels and classes: {make} anew")
+        raise ToypipeError(f"{path} does not hold images, labels and classes: {remedy} anew")
     return Split(**content)
 
 
@@ -82,6 +84,8 @@ def _is_split(content: Any) -> bool:
         }:
             return (
                 len(content) == len(dataclasses.fields(Split))
+                and images.device.type == labels.device.type == "cpu"
+                and images.layout == labels.layout == torch.strided
                 and images.dtype == torch.uint8
                 and images.ndim == 4
                 and images.shape[1] == 3

@@ -132,7 +132,7 @@ def train(
             accuracy,
             optimizers[0].param_groups[0]["lr"],
         )
-        _check_finite(figures)
+        _check_finite(figures, model)
         if params.keep == "best" and accuracy is not None and accuracy > best_accuracy:
             best_accuracy = accuracy
             best_weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -169,10 +169,14 @@ def _validate(
     return float(loss(logits, targets)), int(right) / len(split)
 
 
-def _check_finite(epoch: Epoch) -> None:
-    if not all(math.isfinite(value) for value in epoch if value is not None):
-        raise ToypipeError(
-            f"the loss is {epoch.train_loss} after epoch {epoch.epoch:g}, at a learning rate of"
-            f" {epoch.learning_rate:g}: training has diverged. A lower train.optimizer.lr, or a"
-            " warm-up, usually mends that"
-        )
+def _check_finite(epoch: Epoch, model: nn.Module) -> None:
+    losses = {"train loss": epoch.train_loss, "validation loss": epoch.validation_loss}
+    weights = torch.stack([weight.detach().abs().max() for weight in model.parameters()])
+    losses["largest weight"] = float(weights.max())
+    for name, loss in losses.items():
+        if loss is not None and not math.isfinite(loss):
+            raise ToypipeError(
+                f"the {name} is {loss} after epoch {epoch.epoch:g}, at a learning rate of"
+                f" {epoch.learning_rate:g}: training has diverged. A lower train.optimizer.lr, or"
+                " a warm-up, usually mends that"
+            )

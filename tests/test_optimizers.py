@@ -1,0 +1,196 @@
+"""Optimizers, against torch's own."""
+
+import copy
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from toypipe.models import Shape, build_model
+from toypipe.muon import FilterMuon
+from toypipe.normalize import Normalize
+from toypipe.optimizers import build_optimizers
+from toypipe.params import Adam, AdamW, Muon, PlainSgd, Sgd, Toy
+
+SGD = Sgd(name="sgd", lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+ADAM = Adam(name="adam", lr=0.01, beta1=0.8, beta2=0.95, weight_decay=0.01)
+ADAMW = AdamW(name="adamw", lr=0.01, beta1=0.8, beta2=0.95, weight_decay=0.1)
+REST = PlainSgd(lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.001)
+MUON = Muon(name="muon", lr=0.1, momentum=0.6, nesterov=True, weight_decay=0.01, rest=REST)
+ALL = pytest.mark.parametrize("params", [SGD, ADAM, ADAMW, MUON], ids=lambda each: each.name)
+
+
+def _model() -> nn.Module:
+    normalize = Normalize(torch.zeros(3), torch.ones(3))
+    return build_model(Toy(name="toy"), Shape(8, 3), normalize, seed=0)
+
+
+def _gradients(model: nn.Module, steps: int = 4) -> Iterator[None]:
+    """Give every weight the next of a fixed series of gradients, laid out as autograd does."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(steps):
+        model.zero_grad()
+        for weight in model.parameters():
+            (weight * torch.randn(weight.shape, generator=generator)).sum().backward()
+        yield
+
+
+def _assert_same_steps(
+    params: Sgd | Adam | AdamW, expected: type[torch.optim.Optimizer], **options: Any
+) -> None:
+    ours, plain = _model(), _model()
+    (optimizer,), reference = (
+        build_optimizers(ours, params),
+        expected(plain.parameters(), **options),
+    )
+    for _ in zip(_gradients(ours), _gradients(plain), strict=True):
+        optimizer.step()
+        reference.step()
+
+    for weight, target in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(weight, target)
+
+
+def test_sgd_is_that_of_torch() -> None:
+    """With the same fields, several steps lead to the same weights."""
+    _assert_same_steps(SGD, torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+
+
+def test_adam_is_that_of_torch() -> None:
+    """With the same fields, several steps lead to the same weights."""
+    _assert_same_steps(ADAM, torch.optim.Adam, lr=0.01, betas=(0.8, 0.95), weight_decay=0.01)
+
+
+def test_adamw_is_that_of_torch() -> None:
+    """With the same fields, several steps lead to the same weights."""
+    _assert_same_steps(ADAMW, torch.optim.AdamW, lr=0.01, betas=(0.8, 0.95), weight_decay=0.1)
+
+
+@ALL
+def test_every_trainable_parameter_has_one_optimizer(params: Sgd | Adam | AdamW | Muon) -> None:
+    """None is forgotten and none is stepped twice; one that is frozen belongs to none."""
+    model = _model()
+    model.get_parameter("network.0.bias").requires_grad_(False)
+    groups = chain.from_iterable(each.param_groups for each in build_optimizers(model, params))
+    # By the memory that is changed: Muon holds matrices that share it with the filters.
+    stepped = [(each.data_ptr(), each.numel()) for group in groups for each in group["params"]]
+
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    assert sorted(stepped) == sorted((each.data_ptr(), each.numel()) for each in trainable)
+
+
+@ALL
+def test_a_step_moves_every_parameter(params: Sgd | Adam | AdamW | Muon) -> None:
+    """After one step with gradients, no weight of the network is what it was."""
+    model = _model()
+    before = [weight.detach().clone() for weight in model.parameters()]
+    optimizers = build_optimizers(model, params)
+    for _ in _gradients(model, steps=1):
+        for optimizer in optimizers:
+            optimizer.step()
+
+    assert not any(map(torch.equal, before, model.parameters()))
+
+
+@ALL
+def test_forgotten_gradients_move_nothing(params: Sgd | Adam | AdamW | Muon) -> None:
+    """After zero_grad a step leaves every weight where it is, whatever came before."""
+    model = _model()
+    optimizers = build_optimizers(model, params)
+    for _ in _gradients(model, steps=2):
+        for optimizer in optimizers:
+            optimizer.step()
+    before = [weight.detach().clone() for weight in model.parameters()]
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+        optimizer.step()
+
+    assert all(weight.grad is None for weight in model.parameters())
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+@ALL
+def test_a_group_remembers_its_rate(params: Sgd | Adam | AdamW | Muon) -> None:
+    """Schedules multiply the rates that the parameters gave, Muon's and its rest's alike."""
+    groups = [group for each in build_optimizers(_model(), params) for group in each.param_groups]
+    rates = [params.lr, params.rest.lr] if isinstance(params, Muon) else [params.lr]
+
+    assert [group["initial_lr"] for group in groups] == rates
+    assert [group["lr"] for group in groups] == rates
+
+
+def _columns(filters: Tensor) -> Tensor:
+    """Return filters as a matrix whose columns are in the order of channels_last memory."""
+    return filters.permute(0, 2, 3, 1).reshape(len(filters), -1)
+
+
+def _muon_both_ways(
+    shape: tuple[int, ...], flatten: Callable[[Tensor], Tensor], *, nesterov: bool
+) -> tuple[Tensor, Tensor]:
+    """Return flattened filters after five steps: of FilterMuon, and of torch's Muon."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator).to(memory_format=torch.channels_last)
+    filters, matrix = nn.Parameter(start.clone()), nn.Parameter(flatten(start).clone())
+    optimizers = [
+        FilterMuon([filters], lr=0.1, momentum=0.6, nesterov=nesterov, weight_decay=0.01),
+        torch.optim.Muon([matrix], lr=0.1, momentum=0.6, nesterov=nesterov, weight_decay=0.01),
+    ]
+    for _ in range(5):
+        filters.grad = torch.randn(shape, generator=generator)
+        matrix.grad = flatten(filters.grad)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    assert (filters - start).abs().mean() > 0.01
+    return flatten(filters.detach()), matrix.detach()
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("shape", [(6, 3, 5, 5), (64, 4, 3, 3), (16, 8, 1, 1), (12, 1, 3, 3)])
+def test_muon_over_filters_is_that_of_torch_over_matrices(
+    shape: tuple[int, ...], nesterov: bool
+) -> None:
+    """Bit for bit: wide, tall, 1 by 1 and depthwise, the weights are what torch makes of them."""
+    ours, reference = _muon_both_ways(shape, _columns, nesterov=nesterov)
+
+    assert torch.equal(ours, reference)
+
+
+def test_muon_does_not_care_about_the_order_of_columns() -> None:
+    """Flattened as convolutions usually are, the weights agree but for bfloat16's rounding."""
+    ours, reference = _muon_both_ways(
+        (16, 4, 3, 3), lambda filters: filters.flatten(1), nesterov=True
+    )
+
+    torch.testing.assert_close(ours, reference, atol=0.002, rtol=0)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_muon_gives_filters_its_own_fields_and_the_rest_to_sgd(nesterov: bool) -> None:
+    """Filters go as torch's Muon takes them, everything else as torch's SGD does."""
+    model = _model()
+    plain = copy.deepcopy(model)
+    filters = [weight for weight in plain.parameters() if weight.ndim == 4]
+    rest = [weight for weight in plain.parameters() if weight.ndim != 4]
+    matrices = [nn.Parameter(_columns(weight.detach())) for weight in filters]
+    optimizers = build_optimizers(model, MUON.model_copy(update={"nesterov": nesterov}))
+    references = [
+        torch.optim.Muon(matrices, lr=0.1, momentum=0.6, nesterov=nesterov, weight_decay=0.01),
+        torch.optim.SGD(rest, lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.001),
+    ]
+    for _ in zip(_gradients(model), _gradients(plain), strict=True):
+        for weight, matrix in zip(filters, matrices, strict=True):
+            assert weight.grad is not None
+            matrix.grad = _columns(weight.grad)
+        for optimizer in (*optimizers, *references):
+            optimizer.step()
+
+    moved = [weight for weight in model.parameters() if weight.ndim == 4]
+    for weight, matrix in zip(moved, matrices, strict=True):
+        assert torch.equal(_columns(weight), matrix)
+    others = [weight for weight in model.parameters() if weight.ndim != 4]
+    for weight, target in zip(others, rest, strict=True):
+        torch.testing.assert_close(weight, target)

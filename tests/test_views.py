@@ -1,0 +1,46 @@
+"""Views of images, against naive slicing of a padded NumPy array."""
+
+import itertools
+
+import numpy as np
+import torch
+
+from synthetic import make_split
+from toypipe.views import view
+
+SIZE = 8
+FURTHEST = SIZE - 1
+
+
+def test_every_view_is_a_window_on_the_reflected_image() -> None:
+    """All shifts there are, mirrored first or not, show what NumPy's reflecting pad shows."""
+    images = make_split(4, size=SIZE).images
+    shifts = range(-FURTHEST, FURTHEST + 1)
+    wanted = list(itertools.product(range(4), (False, True), shifts, shifts))
+    index = torch.tensor([each[0] for each in wanted])
+    mirrored = torch.tensor([each[1] for each in wanted])
+    seen = view(images, index, mirrored, torch.tensor([each[2:] for each in wanted])).numpy()
+
+    for image, (i, mirror, down, right) in zip(seen, wanted, strict=True):
+        original = images[i].numpy()[:, :, ::-1] if mirror else images[i].numpy()
+        border = ((0, 0), (FURTHEST, FURTHEST), (FURTHEST, FURTHEST))
+        padded = np.pad(original, border, mode="reflect")
+        top, left = FURTHEST + down, FURTHEST + right
+        assert np.array_equal(image, padded[:, top : top + SIZE, left : left + SIZE])
+
+
+def test_a_view_from_where_one_stands_is_the_image() -> None:
+    """Neither mirrored nor shifted, the pixels are the same, in the order that was asked for."""
+    images, index = make_split(5).images, torch.tensor([3, 0, 3])
+    seen = view(images, index, torch.zeros(3, dtype=torch.bool), torch.zeros(3, 2).long())
+
+    assert torch.equal(seen, images[index])
+
+
+def test_views_stay_as_images_are_stored() -> None:
+    """They are uint8 in channels_last memory, like the images themselves."""
+    images = make_split(5).images
+    seen = view(images, torch.arange(5), torch.ones(5, dtype=torch.bool), torch.ones(5, 2).long())
+
+    assert seen.dtype == torch.uint8
+    assert seen.is_contiguous(memory_format=torch.channels_last)
