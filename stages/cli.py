@@ -189,10 +189,10 @@ def _say_how_to_record(stage: str, params: Path, overrides: list[str]) -> None:
     """After a direct call: DVC knows nothing of it yet."""
     if "DVC_STAGE" in os.environ or not Path("dvc.yaml").exists():
         return
-    if params != PARAMS:
-        print(f"to record it: cp {shlex.quote(str(params))} {PARAMS}, then dvc repro")
-    elif overrides:
-        changes = " ".join(f"-S {shlex.quote(override)}" for override in overrides)
-        print(f"not recorded, for {PARAMS} says otherwise; to record it: dvc exp run {changes}")
-    else:
+    if params == PARAMS and not overrides:
         print(f"to record it: dvc commit -f {stage}")
+        return
+    copy = f"cp {shlex.quote(str(params))} {PARAMS}, then " if params != PARAMS else ""
+    changes = "".join(f" -S {shlex.quote(override)}" for override in overrides)
+    how = f"dvc exp run{changes}" if overrides else "dvc repro"
+    print(f"not recorded, for {PARAMS} says otherwise; to record it: {copy}{how}")

@@ -31,7 +31,9 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         with temporary.open("wb") as file:
             yield file
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say whose write it refused
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise

@@ -1,7 +1,9 @@
 """Read CIFAR-10, downloading it where it is not at hand."""
 
+from http.client import HTTPException
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from toypipe.errors import ToypipeError
@@ -33,7 +35,7 @@ def read_cifar10(raw: Path) -> tuple[Split, Split]:
 
     try:
         halves = [CIFAR10(str(raw), train=train, download=True) for train in (True, False)]
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ToypipeError(
             f"CIFAR-10 is not whole in {raw}, and could not be downloaded ({reason}). Without a"
@@ -42,7 +44,8 @@ def read_cifar10(raw: Path) -> tuple[Split, Split]:
         ) from None
     training, test = (
         Split(
-            torch.from_numpy(half.data).permute(0, 3, 1, 2),  # colours stay innermost in memory
+            # torchvision gives a view of planes; copied, a pixel's colours lie side by side.
+            torch.from_numpy(np.ascontiguousarray(half.data)).permute(0, 3, 1, 2),
             torch.tensor(half.targets),
             list(half.classes),
         )

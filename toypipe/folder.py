@@ -82,6 +82,9 @@ def _list(half: Path) -> dict[str, list[Path]]:
         for folder in sorted(half.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
     }
+    for name in classes:
+        if not name.isprintable():  # no text, or text that would break a table
+            raise ToypipeError(f"{half}: the folder {name!r} is no name for a class: rename it")
     if len(classes) < 2:
         raise ToypipeError(
             f"{half} holds {len(classes)} folders: there must be one for each class, at least two"

@@ -35,25 +35,30 @@ def apply_overrides(
         ) from None
 
     touched = []
-    config = OmegaConf.create(values)
+    try:
+        config = OmegaConf.create(values)
+    except OmegaConfBaseException:
+        return values, []  # it cannot hold what no parameter file may: the schema will say so
     OmegaConf.set_struct(config, value=True)  # a key that is not there is an error, not a new key
     for text in overrides:
         try:
             (override,) = OverridesParser.create().parse_overrides([text])
-            if override.is_sweep_override():
-                raise ToypipeError(
-                    f"-S {text}: several values are a sweep, and this is one call. Give one value,"
-                    f" or queue the sweep: dvc exp run --queue -S '{text}'"
-                )
-            ConfigLoaderImpl._apply_overrides_to_config([override], config)  # noqa: SLF001
-        except (HydraException, OmegaConfBaseException) as error:
+            sweep = override.is_sweep_override()
+            if not sweep:
+                ConfigLoaderImpl._apply_overrides_to_config([override], config)  # noqa: SLF001
+        except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             if "is not in struct" in reason:
-                reason = "there is no such key" + _did_you_mean(override.key_or_group, values)
+                reason = _unknown_key(override.key_or_group, values)
             raise ToypipeError(
                 f"-S {text}: {reason}\nExpected KEY=VALUE with a key of the parameter file,"
                 " +KEY=VALUE to add one, ~KEY to remove one"
             ) from None
+        if sweep:
+            raise ToypipeError(
+                f"-S {text}: several values are a sweep, and this is one call. Give one value,"
+                f" or queue the sweep: dvc exp run --queue -S '{text}'"
+            )
         touched.append(override.key_or_group)
     try:
         changed = OmegaConf.to_container(config, resolve=True)
@@ -63,12 +68,18 @@ def apply_overrides(
     return {str(key): value for key, value in changed.items()}, touched
 
 
-def _did_you_mean(key: str, values: dict[str, Any]) -> str:
-    """Find the key that was meant: the same last word elsewhere, or a similar one."""
+def _unknown_key(key: str, values: dict[str, Any]) -> str:
+    """Say what else may have been meant: the same last word elsewhere, or a similar key."""
     keys = list(_keys(values))
-    last = [known for known in keys if known.split(".")[-1] == key.rsplit(".", maxsplit=1)[-1]]
+    if key in keys:
+        return (
+            "the section has no such fields. To change to a choice with other fields, replace it"
+            f" whole: -S '~{key}' -S '+{key}={{name: ..., ...}}'"
+        )
+    word = key.rpartition(".")[2]
+    last = [known for known in keys if known.rpartition(".")[2] == word]
     close = last or difflib.get_close_matches(key, keys, n=1)
-    return f", did you mean {' or '.join(close)}?" if close else ""
+    return "there is no such key" + (f", did you mean {' or '.join(close)}?" if close else "")
 
 
 def _keys(values: dict[str, Any], above: str = "") -> Iterator[str]:

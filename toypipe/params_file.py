@@ -46,17 +46,13 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         values, touched = apply_overrides(values, overrides)
     params, problems = find_problems(values)
     if params is None:
-        lines = {problem: _line(root, problem.path) for problem in problems}
-        raise ToypipeError(
-            "\n".join(
-                [
-                    f"{'-S' if _within(problem.key, touched) else f'{path}:{lines[problem]}'}:"
-                    f" {problem.key}: {problem.text}"
-                    for problem in sorted(problems, key=lines.__getitem__)
-                ]
-                + _advice(problems, touched)
-            )
-        )
+        lines = {problem: _locate(root, problem.path)[0] for problem in problems}
+        listed = [
+            f"{'-S' if _overridden(root, problem, touched) else f'{path}:{line}'}:"
+            f" {problem.key}: {problem.text}"
+            for problem, line in sorted(lines.items(), key=lambda item: item[1])
+        ]
+        raise ToypipeError("\n".join([*listed, *_advice(problems, touched)]))
     return params
 
 
@@ -127,16 +123,23 @@ def _within(key: str, holders: Sequence[str]) -> bool:
     return any(f"{key}.".startswith(f"{holder}.") for holder in holders)
 
 
-def _line(node: Node, keys: Sequence[str]) -> int:
-    """Return the line of a key, from 1; for a missing key that of its section."""
+def _overridden(root: Node, problem: Problem, touched: Sequence[str]) -> bool:
+    """Tell whether a problem is one of -S: at a key that it changed, or above one that it added."""
+    _, found = _locate(root, problem.path)
+    added = not found and any(_within(key, [problem.key]) for key in touched)
+    return added or _within(problem.key, touched)
+
+
+def _locate(node: Node, keys: Sequence[str]) -> tuple[int, bool]:
+    """Return the line of a key, from 1, and True; for a missing key that of its section."""
     line: int = node.start_mark.line + 1
     for key in keys:
         pairs = node.value if isinstance(node, MappingNode) else []
         found = next(((name, value) for name, value in pairs if name.value == key), None)
         if found is None:
-            return line
+            return line, False
         line, node = found[0].start_mark.line + 1, found[1]
-    return line
+    return line, True
 
 
 def _advice(problems: Sequence[Problem], touched: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """An image file as a network wants it: square, of one size, red, green and blue."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from toypipe.errors import ToypipeError
+
+# What Pillow raises for files that are not what they should be.
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError),
+    *(struct.error, zlib.error, OverflowError, MemoryError, Image.DecompressionBombError),
+)
 
 
 def read_picture(path: Path, size: int) -> Tensor:
@@ -29,12 +37,15 @@ def read_picture(path: Path, size: int) -> Tensor:
     try:
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):  # 16 bits: convert() would cut off, not scale
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.mode.startswith("I"):  # 16 bits: convert() would cut off, not scale
+                upper = np.asarray(image).astype(np.int64) >> 8
+                image = Image.fromarray(upper.clip(0, 255).astype(np.uint8))
+            if "transparency" in image.info:
+                image = image.convert("RGBA")  # Pillow looks such palettes up in no other way
             image = image.convert("RGB")
         image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
     except FileNotFoundError:
         raise ToypipeError(f"{path} does not exist") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ToypipeError(f"{path} cannot be read as an image: {error}") from None
     return torch.from_numpy(np.array(image))

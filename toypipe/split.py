@@ -55,7 +55,7 @@ def save_split(file: IO[bytes], split: Split) -> None:
     content = {
         # Clones, for torch would save all of the memory that a view looks at; interned, for
         # pickle writes an object that it has met before shorter than an equal one.
-        "images": split.images.clone(),
+        "images": split.images.clone(memory_format=torch.channels_last),
         "labels": split.labels.clone(),
         "classes": [sys.intern(name) for name in split.classes],
     }
