@@ -389,6 +389,7 @@ def _aliases(levels: int, nested: str) -> str:
         pytest.param(_aliases(9, "[{}]"), [], id="aliases"),
         pytest.param(_aliases(8, "{{<<: [{}]}}"), [], id="merged aliases"),
         pytest.param(_aliases(6, "[{}]") + TEXT, ["train.seed=1"], id="aliases and -S"),
+        pytest.param("a: " + "[" * 150 + "]" * 150, ["train.seed=1"], id="lists and -S"),
         pytest.param("train: &a\n  seed: *a\n", [], id="a mapping within itself"),
         pytest.param("train: &a\n  seed: *a\n", ["train.seed=1"], id="the same and -S"),
     ],

@@ -2,29 +2,35 @@
 
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 
 import pytest
+import torch
 
-from synthetic import make_split, make_train_params
+from stages.progress import show
+from synthetic import PARAMS, make_split, make_train_params
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
+from toypipe.split import save_split
 from toypipe.training import Epoch, Step, train
 
-ROOT = Path(__file__).parents[1]
-
-pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on Windows")
+if sys.platform != "win32":
+    import pty
 
 LINE = re.compile(
     r"epoch +(?P<epoch>\d+)/(?P<epochs>\d+)  train loss (?P<loss>\d+\.\d{4})"
-    r"(?P<validated>  validation loss \d+\.\d{4}, accuracy [01]\.\d{4})?"
-    r"  \d+\.\d s, [\d,]+ images/s"
+    r"(?:  validation loss (?P<validation>\d+\.\d{4}), accuracy (?P<accuracy>[01]\.\d{4}))?"
+    r"  (?P<seconds>\d+\.\d) s, (?P<speed>[\d,]+) images/s"
 )
 
 
-def events(*overrides: str) -> Iterator[Step | Epoch]:
+def training(*overrides: str) -> Iterator[Step | Epoch]:
     """Train a little; yield what there is to show."""
     params, split = make_train_params(*overrides), make_split(24)
     held_out = make_split(6, seed=1) if params.validation else None
@@ -33,26 +39,152 @@ def events(*overrides: str) -> Iterator[Step | Epoch]:
     return train(model, split, held_out, params)
 
 
-class Terminal:
-    """A pseudo-terminal, and what was written to it."""
+# elsewhere ------------------------------------------------------------------------------------
 
-    def __init__(self) -> None:
-        """Open one and begin to read it."""
-        self._master, self.end = pty.openpty()
-        self._output = b""
-        self._reader = Thread(target=self._read)
-        self._reader.start()
 
-    def _read(self) -> None:
-        try:
-            while data := os.read(self._master, 65536):
-                self._output += data
-        except OSError:  # how Linux says that the other end is closed
-            pass
+@pytest.mark.parametrize("validation", [0, 6])
+def test_every_epoch_is_a_line_with_its_figures(
+    capsys: pytest.CaptureFixture[str], validation: int
+) -> None:
+    """Off a terminal there is a line for each epoch, begun or whole, on standard error alone."""
+    shown = show(training("train.epochs=2.5", f"train.validation={validation}"))
+    epochs = [event for event in shown if isinstance(event, Epoch)]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = [LINE.fullmatch(line) for line in printed.err.splitlines()]
+    assert len(lines) == len(epochs) == 3
+    for number, (line, epoch) in enumerate(zip(lines, epochs, strict=True), start=1):
+        assert line is not None
+        assert (line["epoch"], line["epochs"]) == (str(number), "3")
+        assert line["loss"] == f"{epoch.train_loss:.4f}"
+        if validation:
+            assert line["validation"] == f"{epoch.validation_loss:.4f}"
+            assert line["accuracy"] == f"{epoch.validation_accuracy:.4f}"
+        else:
+            assert line["validation"] is None
 
-    def close(self) -> str:
-        """Close it, and return all output."""
-        os.close(self.end)
-        self._reader.join()
-        os.close(self._master)
-        return self._output.decode()
+
+def test_events_are_passed_on() -> None:
+    """Whoever reads on gets the very events of the run, in their order."""
+    events = list(training())
+    assert all(a is b for a, b in zip(show(iter(events)), events, strict=True))
+
+
+def test_speed_is_images_over_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred images in the fifth of a second are at most 500 images/s."""
+
+    def slowly() -> Iterator[Step | Epoch]:
+        yield Step(1, 1, 100, 100, torch.zeros(1))
+        time.sleep(0.2)
+        yield Epoch(1, 0.5, None, None, 0.1)
+
+    list(show(slowly()))
+    line = LINE.fullmatch(capsys.readouterr().err.strip())
+    assert line is not None
+    assert float(line["seconds"]) >= 0.2
+    assert 0 < int(line["speed"].replace(",", "")) <= 500
+
+
+# on a terminal --------------------------------------------------------------------------------
+
+on_terminal = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
+
+
+def read(terminal: int, until: bytes | None = None) -> bytes:
+    """Read what is written to a terminal, up to a text or until its other end is closed."""
+    output = b""
+    with suppress(OSError):  # how Linux says that it is closed
+        while until is None or until not in output:
+            data = os.read(terminal, 65536)
+            if not data:
+                break
+            output += data
+    return output
+
+
+def screen(output: bytes) -> list[str]:
+    """Return the lines that a terminal shows in the end, by the few codes that a bar uses."""
+    rows, at = [""], 0
+    for part in re.findall(r"\x1b\[[?\d]*[A-Za-z]|\x1b\[[\d;]*m|\n|[^\x1b\r\n]+", output.decode()):
+        if part == "\n":
+            at += 1
+            rows += [""] * (at == len(rows))
+        elif part == "\x1b[1A":
+            at -= 1
+        elif part == "\x1b[2K":
+            rows[at] = ""
+        elif not part.startswith("\x1b"):
+            rows[at] += part
+    return rows
+
+
+def start(folder: Path, epochs: int) -> tuple[subprocess.Popen[str], int]:
+    """Begin to train in a folder, on a terminal of its own, and return both."""
+    prepared = folder / "data" / "prepared" / "train.pt"
+    prepared.parent.mkdir(parents=True)
+    with prepared.open("wb") as file:
+        save_split(file, make_split(24))
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "stages", "train", "--params", str(PARAMS)]
+    overrides = (f"train.epochs={epochs}", "train.batch_size=8", "train.validation=0")
+    process = subprocess.Popen(
+        [*command, *(part for override in overrides for part in ("-S", override))],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PARAMS.parent), "TERM": "xterm", "COLUMNS": "80"},
+        stdout=subprocess.PIPE,
+        stderr=end,
+        text=True,
+    )
+    os.close(end)
+    return process, terminal
+
+
+def assert_clean(output: bytes) -> None:
+    """Hold the terminal to be as it was: a cursor that shows, on a line of its own."""
+    assert output.rindex(b"\x1b[?25h") > output.rindex(b"\x1b[?25l")
+    assert screen(output)[-1] == ""
+
+
+@on_terminal
+def test_terminal_shows_a_bar_and_keeps_the_lines(tmp_path: Path) -> None:
+    """On a terminal a bar moves below the lines of the epochs, and is gone in the end."""
+    process, terminal = start(tmp_path, epochs=40)
+    output = read(terminal)
+    os.close(terminal)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert re.search("━.* images/s .*left", output.decode())
+    assert_clean(output)
+    lines = [LINE.fullmatch(row) for row in screen(output) if row]
+    assert [line and int(line["epoch"]) for line in lines] == list(range(1, 41))
+    assert printed.startswith("train loss ")
+
+
+@on_terminal
+def test_interrupted_run_leaves_a_clean_terminal(tmp_path: Path) -> None:
+    """Ctrl-C ends a run with 130 and without a traceback, a bar, or half of a result."""
+    process, terminal = start(tmp_path, epochs=100_000)
+    output = read(terminal, until=b"epoch      3/100000  train")
+    process.send_signal(signal.SIGINT)
+    output += read(terminal)
+    os.close(terminal)
+    printed, _ = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
+    assert_clean(output)
+    *lines, last, _ = screen(output)
+    assert last == "interrupted"
+    assert all(LINE.fullmatch(line) for line in lines)
+    assert not list(tmp_path.rglob("*checkpoint*"))
+
+
+@on_terminal
+def test_under_dvc_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC has lines of its own on the terminal, so under it there are only lines."""
+    terminal, end = pty.openpty()
+    with os.fdopen(end, "w") as stderr, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        patch.setenv("DVC_STAGE", "train")
+        list(show(training()))
+    output = read(terminal).decode()
+    os.close(terminal)
+    assert [bool(LINE.fullmatch(line)) for line in output.splitlines()] == [True, True]

@@ -84,28 +84,6 @@ def test_a_missing_file_says_what_makes_it(tmp_path: Path) -> None:
 GOOD = _bytes(make_split(7))
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        GOOD[:-1],
-        GOOD[: len(GOOD) // 2],
-        b"\x80",
-        b"version https://git-lfs.github.com/spec/v1\n",
-        b"epoch,train_loss\n",
-        b"GIF89a\x00",
-        bytes(range(256)),
-    ],
-    ids=["empty", "short", "half", "pickle", "pointer", "csv", "gif", "binary"],
-)
-def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    """Whatever the bytes are, the message names the file and the command that makes it."""
-    path = tmp_path / "train.pt"
-    path.write_bytes(content)
-    with pytest.raises(ToypipeError, match=r"train\.pt .*toypipe prepare"):
-        load_split(path)
-
-
 IMAGES, LABELS = make_split(7).images, make_split(7).labels
 
 
