@@ -49,8 +49,8 @@ def _fail(message: str) -> None:
     print(f"error: {message}", file=sys.stderr)
     if os.environ.get("DVC_STAGE", "check") != "check":
         print(
-            "DVC removed the last results of this stage before it ran: `dvc checkout` and"
-            " `git checkout -- data/reports` bring them back.",
+            "DVC removed what this stage had made before, if anything, when it started it:"
+            " `dvc checkout` and `git checkout -- data/reports` bring that back.",
             file=sys.stderr,
         )
     raise typer.Exit(USER_ERROR) from None

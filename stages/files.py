@@ -7,7 +7,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 Reads = Annotated[Path, "reads"]
 """A file that a stage reads: a dependency in dvc.yaml, which a test holds to these."""
@@ -27,16 +30,33 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    raw = _Raw(temporary, "wb")
     try:
-        with temporary.open("wb") as file:
+        with io.BufferedWriter(raw) as file:
             yield file
         temporary.replace(path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk does not say whose write it refused
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        reason = raw.failure or error
+        if isinstance(reason, OSError) and reason.filename is None:
+            reason.filename = str(path)  # a full disk does not say whose write it refused
+        if reason is not error:
+            raise reason from None
         raise
+
+
+class _Raw(io.FileIO):
+    """A file that remembers why a write failed: torch.save puts an error of its own in place."""
+
+    failure: OSError | None = None
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthetic import make_folder
-
-ROOT = Path(__file__).parents[1]
+from synthetic import PARAMS, ROOT, make_folder
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,12 +77,13 @@ class Project:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a project that has been run and committed. Do not change it: take `project`."""
     project = Project(tmp_path_factory.mktemp("recorded") / "project")
-    names = ["dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".gitattributes"]
+    names = ["dvc.yaml", ".dvcignore", ".gitignore", ".gitattributes"]
     for folder in ("stages", "toypipe", ".dvc"):
         hidden = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
         shutil.copytree(ROOT / folder, project.path / folder, ignore=hidden)
     for name in names:
         shutil.copy(ROOT / name, project.path / name)
+    shutil.copy(PARAMS, project.path / "params.yaml")
     make_folder(project.path / "data/mine")
     project.edit(
         "params.yaml", "name: cifar10 ", "name: folder\n    path: data/mine\n    size: 16 "
@@ -93,7 +92,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.edit("params.yaml", "batch_size: 32\n", "batch_size: 4\n")
     project.edit("params.yaml", "validation: 5000 ", "validation: 2 ")
     before = "      - data/params.ok\n      - stages/files.py\n      - stages/prepare.py\n"
-    project.edit("dvc.yaml", before, f"      - data/mine\n{before}")
+    if "      - data/mine\n" not in (ROOT / "dvc.yaml").read_text():
+        project.edit("dvc.yaml", before, f"      - data/mine\n{before}")
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "add", "--quiet", "data/mine")
     project.run("dvc", "repro")

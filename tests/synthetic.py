@@ -11,8 +11,9 @@ from toypipe.params import TrainParams
 from toypipe.params_file import read_params
 from toypipe.split import Split
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
-"""The project's own parameter file."""
+ROOT = Path(__file__).parents[1]
+PARAMS = ROOT / "recipes/toy.yaml"
+"""The default recipe. Not params.yaml, which people change."""
 
 
 def make_split(count: int, size: int = 16, classes: int = 3, seed: int = 0) -> Split:

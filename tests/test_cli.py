@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,13 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from stages.cli import __version__, app
-from synthetic import PARAMS, make_folder
+from synthetic import PARAMS, ROOT, make_folder
 from toypipe.overrides import apply_overrides
 from toypipe.params import Params
 
 if sys.platform != "win32":
     import resource
 
-ROOT = PARAMS.parent
 YAML_1_2 = YAML(typ="safe", pure=True)
 OWN_IMAGES = [
     "~prepare.dataset",
@@ -69,8 +67,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     for name in ("stages", "toypipe"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(ROOT / name, folder)
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    shutil.copy(PARAMS, folder / "params.yaml")
     make_folder(folder / "mine")
     for stage in ("check", "prepare", "train", "evaluate"):
         result = run(folder, stage, *flags(OWN_IMAGES))
@@ -103,10 +101,12 @@ def fail(*arguments: str) -> str:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert "\n\n" not in result.stderr
+    progress, error, message = result.stderr.partition("error: ")
+    assert all(line.startswith("epoch ") for line in progress.splitlines())
+    assert error
+    assert "\n\n" not in message
     assert files(Path()) == before
-    return result.stderr
+    return message
 
 
 # what the stages write ------------------------------------------------------------------------
@@ -361,21 +361,20 @@ def test_outside_a_project_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """Let no file grow beyond two bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit to set")
-@pytest.mark.usefixtures("project", "full_disk")
-@pytest.mark.parametrize("command", ["check", "prepare", "train", "evaluate"])
-def test_full_disk_is_explained(command: str) -> None:
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("command", "room"), [("check", 2), ("prepare", 4096), ("train", 51_200), ("evaluate", 2)]
+)
+def test_full_disk_is_explained(command: str, room: int) -> None:
     """Where a file cannot be written to its end, the message says so, and the old one stays."""
-    assert "File too large" in fail(command)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # bytes
+    try:
+        message = fail(command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "File too large" in message
 
 
 # which code runs, and how much of it ----------------------------------------------------------

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT
+from synthetic import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))  # docs/ is a script, not a package
 

@@ -12,9 +12,11 @@ from typing import Any, get_type_hints
 import pytest
 from ruamel.yaml import YAML
 
-from conftest import ROOT, Project
+from conftest import Project
 from stages.files import Reads, Writes
-from toypipe.params import Params
+from synthetic import ROOT
+from toypipe.params import Folder, Params
+from toypipe.params_file import read_params
 
 PIPELINE = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
 STAGES = ("check", "prepare", "train", "evaluate")
@@ -73,9 +75,11 @@ def needed(stage: str) -> dict[str, set[str]]:
             "params": files(stage, Reads),
             "outs": files(stage, Writes),
         }
+    own = read_params(ROOT / "params.yaml").prepare.dataset
+    folder = {own.path} if stage == "prepare" and isinstance(own, Folder) else set()
     section = get_type_hints(importlib.import_module(f"stages.{stage}").run)["params"]
     return {
-        "deps": modules - UNLISTED.keys() | files(stage, Reads) | {"data/params.ok"},
+        "deps": modules - UNLISTED.keys() | files(stage, Reads) | folder | {"data/params.ok"},
         "params": {
             name for name, field in Params.model_fields.items() if field.annotation is section
         },

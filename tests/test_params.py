@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from synthetic import PARAMS
+from synthetic import PARAMS, ROOT
 from toypipe.errors import ToypipeError
 from toypipe.params import Adam, Cosine, Folder, Muon, Params, Torchvision
 from toypipe.params_file import read_params
@@ -72,9 +72,12 @@ def refused(content: str | bytes) -> list[str]:
 # what is accepted -----------------------------------------------------------------------------
 
 
-def test_own_file_is_valid() -> None:
-    """The project's params.yaml is valid."""
-    assert isinstance(read_params(PARAMS), Params)
+@pytest.mark.parametrize(
+    "path", [ROOT / "params.yaml", *(ROOT / "recipes").glob("*.yaml")], ids=lambda path: path.name
+)
+def test_own_files_are_valid(path: Path) -> None:
+    """The project's params.yaml and every recipe can be run."""
+    assert isinstance(read_params(path), Params)
 
 
 def test_nothing_is_lost_or_added() -> None:

@@ -37,7 +37,7 @@ def apply_overrides(
     touched = []
     try:
         config = OmegaConf.create(values)
-    except OmegaConfBaseException:
+    except (OmegaConfBaseException, RecursionError):
         return values, []  # it cannot hold what no parameter file may: the schema will say so
     OmegaConf.set_struct(config, value=True)  # a key that is not there is an error, not a new key
     for text in overrides:
