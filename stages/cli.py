@@ -189,10 +189,11 @@ def _say_how_to_record(stage: str, params: Path, overrides: list[str]) -> None:
     """After a direct call: DVC knows nothing of it yet."""
     if "DVC_STAGE" in os.environ or not Path("dvc.yaml").exists():
         return
-    if params == PARAMS and not overrides:
+    own = params.resolve() == PARAMS.resolve()
+    if own and not overrides:
         print(f"to record it: dvc commit -f {stage}")
         return
-    copy = f"cp {shlex.quote(str(params))} {PARAMS}, then " if params != PARAMS else ""
+    copy = f"cp {shlex.quote(str(params))} {PARAMS}, then " if not own else ""
     changes = "".join(f" -S {shlex.quote(override)}" for override in overrides)
     how = f"dvc exp run{changes}" if overrides else "dvc repro"
     print(f"not recorded, for {PARAMS} says otherwise; to record it: {copy}{how}")

@@ -362,3 +362,14 @@ def test_folder_unknown_to_dvc_is_refused(stage: str) -> None:
     with pytest.raises(ToypipeError, match="add `- mine` to the deps of the stage prepare"):
         prepare.run(MINE)
     assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_of_unknown_range_are_refused(tmp_path: Path, dtype: type[np.generic]) -> None:
+    """Fractions, or more than 16 bits, would come out black or white: better no picture."""
+    values = np.linspace(0, 1, SIZE * SIZE).reshape(SIZE, SIZE)
+    scale = 1 if dtype is np.float32 else 1e9
+    Image.fromarray((values * scale).astype(dtype)).save(tmp_path / "a.tiff")
+
+    with pytest.raises(ToypipeError, match=r"a\.tiff cannot be read as an image: its pixels"):
+        read_picture(tmp_path / "a.tiff", SIZE)

@@ -38,8 +38,12 @@ def read_picture(path: Path, size: int) -> Tensor:
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I"):  # 16 bits: convert() would cut off, not scale
-                upper = np.asarray(image).astype(np.int64) >> 8
-                image = Image.fromarray(upper.clip(0, 255).astype(np.uint8))
+                values = np.asarray(image).astype(np.int64)
+                if values.min() < 0 or values.max() > 0xFFFF:
+                    raise ValueError("its pixels have more than 16 bits: convert it to 8 bits")
+                image = Image.fromarray((values >> 8).astype(np.uint8))
+            if image.mode == "F":
+                raise ValueError("its pixels are fractions of unknown range: convert it to 8")
             if "transparency" in image.info:
                 image = image.convert("RGBA")  # Pillow looks such palettes up in no other way
             image = image.convert("RGB")

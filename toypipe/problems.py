@@ -154,7 +154,8 @@ def _problem(values: object, error: Any) -> Problem:
             path = [*path, *(meant or ["name"])]
             text = f"is unknown, did you mean name?{got}" if meant else "is missing"
         case "union_tag_invalid":
-            path, got = [*path, "name"], f" (got {reprlib.repr(context['tag'])})"
+            path = [*path, "name"]
+            got = f" (got {reprlib.repr(_lookup(values, '.'.join(path)))})"
             choices = context["expected_tags"].replace("'", "").split(", ")
             text = f"should be {', '.join(choices[:-1])} or {choices[-1]}"
             text += _did_you_mean(context["tag"], choices) + got
