@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from stages.progress import show
-from synthetic import PARAMS, make_split, make_train_params
+from synthetic import PARAMS, ROOT, make_split, make_train_params
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
 from toypipe.split import save_split
@@ -127,15 +128,21 @@ def start(folder: Path, epochs: int) -> tuple[subprocess.Popen[str], int]:
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "stages", "train", "--params", str(PARAMS)]
     overrides = (f"train.epochs={epochs}", "train.batch_size=8", "train.validation=0")
+    # A job in the background of a shell ignores Ctrl-C, and so would the processes it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*command, *(part for override in overrides for part in ("-S", override))],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(PARAMS.parent), "TERM": "xterm", "COLUMNS": "80"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"},
         stdout=subprocess.PIPE,
         stderr=end,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     os.close(end)
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.daemon = True
+    watchdog.start()
     return process, terminal
 
 
