@@ -169,7 +169,7 @@ SPY = """
 import os, sys
 log, root = open(sys.argv[1], "w"), os.getcwd() + os.sep
 def note(event, arguments):
-    if event == "open" and isinstance(arguments[0], str):
+    if event == "open" and isinstance(arguments[0], (str, os.PathLike)):
         path, mode = os.path.abspath(arguments[0]), arguments[1] or "r"
         if path.startswith(root) and path != log.name:
             print(stage, "r" if "r" in mode else "w", path.removeprefix(root), sep="\\t", file=log)
