@@ -18,8 +18,9 @@ from toypipe.losses import LOSSES, Loss
 from toypipe.models import Shape, build_model
 from toypipe.normalize import Normalize
 from toypipe.params_file import read_params
+from toypipe.run import Epoch
 from toypipe.split import load_split
-from toypipe.training import Epoch, train
+from toypipe.training import begin, train
 
 
 def mean(error: Loss, activation: str) -> Loss:
@@ -52,7 +53,7 @@ def main(epochs: float) -> None:
                 normalize = Normalize(torch.zeros(3), torch.ones(3))
                 shape = Shape(split.size, len(split.classes))
                 model = build_model(params.model, shape, normalize, params.seed)
-                run = train(model, training, validation, params)
+                run = train(begin(model, params), training, validation, params)
                 accuracies = [
                     f"{event.validation_accuracy:.3f}" for event in run if isinstance(event, Epoch)
                 ]

@@ -5,17 +5,15 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from stages.interrupts import Interrupted, interrupts
 from toypipe.errors import ToypipeError
 
 __version__ = "0.1.0"
-
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
-USER_ERROR = 2
 
 
 class Device(StrEnum):
@@ -33,27 +31,30 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command; say what a user can mend in a paragraph, without a traceback."""
         try:
-            return super().invoke(ctx)
+            with interrupts.listening():
+                return super().invoke(ctx)
         except ToypipeError as error:
-            _fail(str(error))
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
+            _fail(str(error), error.exit_code)
+        except Interrupted as error:
+            _end(f"interrupted: {error}", error.exit_code)
         except OSError as error:
             if error.filename is None or isinstance(error, BrokenPipeError):
                 raise
-            _fail(f"{error.filename}: {error.strerror}")
+            _fail(f"{error.filename}: {error.strerror}", ToypipeError.exit_code)
 
 
-def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+def _fail(message: str, exit_code: int) -> NoReturn:
     if os.environ.get("DVC_STAGE", "check") != "check":
-        print(
-            "DVC removed what this stage had made before, if anything, when it started it:"
-            " `dvc checkout` and `git checkout -- data/reports` bring that back.",
-            file=sys.stderr,
+        message += (
+            "\nDVC removed what this stage had made before, if anything, when it started it:"
+            " `dvc checkout` and `git checkout -- data/reports` bring that back."
         )
-    raise typer.Exit(USER_ERROR) from None
+    _end(f"error: {message}", exit_code)
+
+
+def _end(message: str, exit_code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(exit_code) from None
 
 
 app = typer.Typer(
@@ -112,21 +113,24 @@ def main(
 @app.command()
 def check(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa: B006 - Typer copies it
     """Validate the parameters: every problem at once, each with its line."""
+    from stages.inputs import Inputs
+
+    inputs = Inputs("check", params, overrides)
     from stages import check as stage
 
-    stage.run(overrides, params=params)
+    stage.run(overrides, unchanged=inputs.require_unchanged, params=params)
     print(f"{params} is fine")
 
 
 @app.command()
 def prepare(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa: B006
     """Pack the images, from the network or a folder, into one file per split."""
-    from toypipe.params_file import read_params
+    from stages.inputs import Inputs
 
-    section = read_params(params, overrides).prepare
+    inputs = Inputs("prepare", params, overrides)
     from stages import prepare as stage
 
-    training, test = stage.run(section)
+    training, test = stage.run(inputs.params.prepare, unchanged=inputs.require_unchanged)
     print(
         f"{len(training):,} training and {len(test):,} test images of {training.size} by"
         f" {training.size} pixels in {len(training.classes)} classes, in data/prepared"
@@ -141,13 +145,19 @@ def train(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Train the network and write its checkpoint and loss curve."""
-    from toypipe.params_file import read_params
+    from stages.inputs import Inputs
 
-    section = read_params(params, overrides).train
+    inputs = Inputs("train", params, overrides)
     from stages import train as stage
     from stages.progress import show
 
-    last = stage.run(section, device=device.value, watch=show)
+    last = stage.run(
+        inputs.params.train,
+        device=device.value,
+        inputs=inputs.files,
+        unchanged=inputs.require_unchanged,
+        watch=show,
+    )
     print(f"train loss {last.train_loss:.4f} in data/reports/loss.csv, network in data/model")
     _say_how_to_record("train", params, overrides)
     if "DVC_STAGE" not in os.environ:
@@ -161,12 +171,14 @@ def evaluate(
     device: DeviceOption = Device.auto,
 ) -> None:
     """Measure the checkpoint on the test images."""
-    from toypipe.params_file import read_params
+    from stages.inputs import Inputs
 
-    section = read_params(params, overrides).evaluate
+    inputs = Inputs("evaluate", params, overrides)
     from stages import evaluate as stage
 
-    metrics = stage.run(section, device=device.value)
+    metrics = stage.run(
+        inputs.params.evaluate, device=device.value, unchanged=inputs.require_unchanged
+    )
     print(
         f"test accuracy {metrics.accuracy:.4f}, between {metrics.accuracy_low:.4f} and"
         f" {metrics.accuracy_high:.4f} (95 %), loss {metrics.loss:.4f}; more in data/reports"

@@ -1,11 +1,11 @@
 """Stage `evaluate`: measure the checkpoint on images that training has never seen."""
 
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
-from stages.files import Reads, Writes, csv_bytes, json_bytes, whole
+from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
 from toypipe.checkpoint import Classifier, load_checkpoint
-from toypipe.devices import DeviceName, pick_device
+from toypipe.devices import DeviceName, enough_memory, pick_device
 from toypipe.errors import ToypipeError
 from toypipe.evaluation import Metrics, measure, per_class, predict
 from toypipe.params import EvaluateParams
@@ -16,6 +16,7 @@ def run(
     params: EvaluateParams,
     *,
     device: DeviceName,
+    unchanged: Callable[[], None] = lambda: None,
     checkpoint: Reads = Path("data/model/checkpoint.pt"),
     test_images: Reads = Path("data/prepared/test.pt"),
     test_json: Writes = Path("data/reports/test.json"),
@@ -27,6 +28,7 @@ def run(
     Args:
         params: The `evaluate` section of params.yaml.
         device: Where to compute.
+        unchanged: Raises if parameters, code or files have changed since they were noted.
         checkpoint: The network.
         test_images: The test images.
         test_json: Where accuracy and loss go.
@@ -43,25 +45,22 @@ def run(
     classifier = load_checkpoint(checkpoint, target)
     split = load_split(test_images)
     _require_same(classifier, split)
-    logits = predict(
-        classifier.model,
-        split.images.to(target),
-        batch_size=params.batch_size,
-        views=params.views,
-    )
+    with enough_memory("evaluate.batch_size", params.batch_size):
+        logits = predict(
+            classifier.model,
+            split.images.to(target),
+            batch_size=params.batch_size,
+            views=params.views,
+        )
     metrics, predicted = measure(logits, split), logits.argmax(1)
     pairs = zip(split.labels.tolist(), predicted.tolist(), strict=True)
     names = split.classes
-    with ExitStack() as stack:
-        stack.enter_context(whole(test_json)).write(json_bytes(metrics._asdict()))
-        stack.enter_context(whole(confusion_csv)).write(
-            csv_bytes(("actual", "predicted"), [(names[a], names[p]) for a, p in pairs])
-        )
-        stack.enter_context(whole(per_class_csv)).write(
-            csv_bytes(
-                ("class", "precision", "recall", "f1", "support"), per_class(predicted, split)
-            )
-        )
+    figures = per_class(predicted, split)
+    with publish(test_json, confusion_csv, per_class_csv, unchanged=unchanged) as files:
+        files[0].write(json_bytes(metrics._asdict()))
+        rows = [(names[actual], names[called]) for actual, called in pairs]
+        files[1].write(csv_bytes(("actual", "predicted"), rows))
+        files[2].write(csv_bytes(("class", "precision", "recall", "f1", "support"), figures))
     return metrics
 
 

@@ -4,8 +4,9 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         path: Its folder is made where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_litter(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     raw = _Raw(temporary, "wb")
     try:
@@ -44,6 +46,33 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         if reason is not error:
             raise reason from None
         raise
+
+
+@contextmanager
+def publish(*paths: Path, unchanged: Callable[[], None]) -> Iterator[list[IO[bytes]]]:
+    """Open the outputs of a stage: all take their names, one right after the other, or none does.
+
+    Args:
+        paths: Where they go.
+        unchanged: Called when all is written; raises if what was used is not what lies there now.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(whole(path)) for path in paths]
+        yield files
+        for file in files:
+            file.flush()  # what a full disk refuses, it refuses before any file has its name
+        unchanged()
+
+
+def _remove_litter(path: Path) -> None:
+    """Remove what processes that were killed while they wrote this file have left of it."""
+    for left in path.parent.glob(f".{escape(path.name)}.*"):
+        pid = left.suffix[1:]
+        if pid.isdecimal():
+            import psutil  # only where there is litter
+
+            if not psutil.pid_exists(int(pid)):
+                left.unlink(missing_ok=True)
 
 
 class _Raw(io.FileIO):

@@ -1,12 +1,12 @@
 """Stage `prepare`: pack the images, from the network or a folder, into one file per split."""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from stages.files import Writes, whole
+from stages.files import Writes, publish
 from toypipe.cifar10 import ARCHIVE, EXTRACTED, read_cifar10
 from toypipe.errors import ToypipeError
 from toypipe.folder import read_folder
@@ -17,6 +17,7 @@ from toypipe.split import Split, save_split
 def run(
     params: PrepareParams,
     *,
+    unchanged: Callable[[], None] = lambda: None,
     raw: Path = Path("data/raw"),
     train: Writes = Path("data/prepared/train.pt"),
     test: Writes = Path("data/prepared/test.pt"),
@@ -25,6 +26,7 @@ def run(
 
     Args:
         params: The `prepare` section of params.yaml.
+        unchanged: Raises if parameters, code or files have changed since they were noted.
         raw: Where CIFAR-10 is, or is downloaded to.
         train: Where the training images go.
         test: Where the test images go.
@@ -40,9 +42,9 @@ def run(
         splits = read_folder(Path(params.dataset.path), params.dataset.size)
     else:
         splits = read_cifar10(_find_raw(raw))
-    with ExitStack() as stack:
-        for path, split in zip((train, test), splits, strict=True):
-            save_split(stack.enter_context(whole(path)), split)
+    with publish(train, test, unchanged=unchanged) as files:
+        for file, split in zip(files, splits, strict=True):
+            save_split(file, split)
     return splits
 
 

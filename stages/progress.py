@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from toypipe.training import Epoch, Step
+from toypipe.run import Epoch
+from toypipe.training import Step
 
 REFRESH = 0.25  # seconds; reading the loss waits for the device, so not at every step
 RECENT = 100  # batches whose mean loss the bar shows

@@ -1,27 +1,34 @@
 """Stage `train`: from the training images to a checkpoint and its loss curve."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import torch
 from torch import nn
 
-from stages.files import Reads, Writes, csv_bytes, json_bytes, whole
+from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
+from stages.interrupts import interrupts
+from stages.runs import RunFolder, claim
 from toypipe.checkpoint import Classifier, save_checkpoint
-from toypipe.devices import DeviceName, pick_device
+from toypipe.devices import DeviceName, describe, enough_memory, pick_device
 from toypipe.errors import ToypipeError
 from toypipe.holdout import hold_out
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
 from toypipe.params import TrainParams
+from toypipe.run import Epoch, Run
 from toypipe.split import Split, load_split
-from toypipe.training import Epoch, Step, train
+from toypipe.training import Step, begin, require_finite, train
 
 
 def run(
     params: TrainParams,
     *,
     device: DeviceName,
+    inputs: Mapping[str, str | None],
+    unchanged: Callable[[], None] = lambda: None,
     watch: Callable[[Iterator[Step | Epoch]], Iterator[Step | Epoch]] = iter,
     train_images: Reads = Path("data/prepared/train.pt"),
     checkpoint: Writes = Path("data/model/checkpoint.pt"),
@@ -30,9 +37,13 @@ def run(
 ) -> Epoch:
     """Train a network; write it, and how it went.
 
+    What was begun is gone on with, what was finished is delivered: see `stages.runs`.
+
     Args:
         params: The `train` section of params.yaml.
         device: Where to compute.
+        inputs: The md5 of the code and the images: with the parameters, they name the run.
+        unchanged: Raises if parameters, code or images have changed since they were noted.
         watch: Sees every step and epoch pass by, to show them.
         train_images: The training images, of which some may be held out.
         checkpoint: Where the network goes.
@@ -43,25 +54,99 @@ def run(
         The figures of the last epoch.
 
     Raises:
-        ToypipeError: The images, the parameters and the device do not go together.
+        ToypipeError: The images, the parameters and the device do not go together, the loss is no
+            number, or memory runs out.
+        BusyError: Another process trains the same.
+        Interrupted: The process was asked to end; the state is saved.
     """
     target = pick_device(device)
+    values = {"params": params.model_dump(), "inputs": dict(inputs)}
+    outputs = (checkpoint, loss_csv, train_json)
+    with claim(values, describe(target)) as folder:
+        results = folder.results()
+        if results is None:
+            contents = _train(
+                params, target, folder, train_images, watch=watch, unchanged=unchanged
+            )
+            results = dict(zip((path.name for path in outputs), contents, strict=True))
+            with interrupts.held():
+                folder.finish(results)
+            interrupts.raise_received("the training is finished; the same command delivers it")
+        else:
+            folder.say(f"this training is finished already (run {folder.path.name}): delivering it")
+        with publish(*outputs, unchanged=unchanged) as files:
+            for file, content in zip(files, results.values(), strict=True):
+                file.write(content)
+    return Epoch(**json.loads(results[train_json.name]))
+
+
+def _train(
+    params: TrainParams,
+    target: torch.device,
+    folder: RunFolder,
+    train_images: Path,
+    *,
+    watch: Callable[[Iterator[Step | Epoch]], Iterator[Step | Epoch]],
+    unchanged: Callable[[], None],
+) -> tuple[bytes, bytes, bytes]:
+    """Train from where the run stood last to its end; return what the stage writes."""
     split = load_split(train_images)
     training, validation = hold_out(split, params.validation, params.seed)
-    shape = Shape(split.size, len(split.classes))
     normalize = build_normalize(params.normalize, training.images)
-    model = build_model(params.model, shape, normalize, params.seed).to(target)
-    _require_fit(model, training, params)
+    shape = Shape(split.size, len(split.classes))
 
-    steps = train(model, training.to(target), validation.to(target) if validation else None, params)
-    epochs = [event for event in watch(steps) if isinstance(event, Epoch)]
-    with ExitStack() as stack:
-        classifier = Classifier(model, params.model, split.size, split.classes)
-        save_checkpoint(stack.enter_context(whole(checkpoint)), classifier)
-        rows = [(f"{epoch.epoch:g}", *epoch[1:]) for epoch in epochs]
-        stack.enter_context(whole(loss_csv)).write(csv_bytes(Epoch._fields, rows))
-        stack.enter_context(whole(train_json)).write(json_bytes(epochs[-1]._asdict()))
-    return epochs[-1]
+    def fresh() -> Run:
+        model = build_model(params.model, shape, normalize, params.seed)
+        _require_fit(model, training, params)
+        return begin(model.to(target), params)
+
+    with enough_memory("train.batch_size", params.batch_size):
+        run = fresh()
+        try:
+            if folder.restore(run):
+                folder.say(f"going on after {_place(run)}, where this training was stopped")
+        except ToypipeError:
+            folder.say("the saved state of this training is damaged: starting anew")
+            run = fresh()
+        unchanged()  # now that all code and data are in memory: the run is named after these
+        events = train(
+            run, training.to(target), validation.to(target) if validation else None, params
+        )
+        with interrupts.held():
+            for _ in watch(_kept(events, run, folder, params, len(training))):
+                pass
+
+    weights = io.BytesIO()
+    save_checkpoint(weights, Classifier(run.model, params.model, split.size, split.classes))
+    rows = [(f"{epoch.epoch:g}", *epoch[1:]) for epoch in run.epochs]
+    table, last = csv_bytes(Epoch._fields, rows), json_bytes(run.epochs[-1]._asdict())
+    return weights.getvalue(), table, last
+
+
+def _kept(
+    events: Iterator[Step | Epoch], run: Run, folder: RunFolder, params: TrainParams, images: int
+) -> Iterator[Step | Epoch]:
+    """Pass the events of a run on; save its state in good time, and when it is asked to end."""
+    for event in events:
+        yield event
+        match event:
+            case Epoch():
+                folder.log(f"epoch {event.epoch:g}: train loss {event.train_loss:.4f}")
+            case Step() if folder.save_due():
+                require_finite(run, params, images)
+                folder.save(run)
+        if interrupts.received is not None:
+            folder.save(run)
+            folder.log(f"stopped after {_place(run)}")
+            interrupts.raise_received(
+                f"stopped after {_place(run)}; the same command goes on from there"
+            )
+
+
+def _place(run: Run) -> str:
+    """Say where a run stands."""
+    steps = f" and {run.steps} of {len(run.losses)} steps" if run.steps else ""
+    return f"epoch {len(run.epochs)}{steps}"
 
 
 def _require_fit(model: nn.Module, training: Split, params: TrainParams) -> None:

@@ -67,6 +67,10 @@ class Project:
         lines = self.run("dvc", "repro").splitlines()
         return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
 
+    def forget(self) -> None:
+        """Let no finished training be delivered again: the next one is real work."""
+        shutil.rmtree(self.path / ".toypipe")
+
     def files(self) -> dict[str, bytes]:
         """Return every file below data/, by name."""
         files = (path for path in (self.path / "data").rglob("*") if path.is_file())

@@ -51,8 +51,12 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 def files(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Return the content of every file below a folder, and when it was last written."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    """Return the content of every file that a user sees, and when it was last written."""
+    found = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and ".toypipe" not in path.parts
+    )
     return {str(p.relative_to(folder)): (p.read_bytes(), p.stat().st_mtime_ns) for p in found}
 
 

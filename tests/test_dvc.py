@@ -183,13 +183,14 @@ for stage in ("check", "prepare", "train", "evaluate"):
 
 def test_stages_open_only_the_files_that_they_declare(project: Project, tmp_path: Path) -> None:
     """Watched from outside, by Python's audit hook, each stage touches just what it lists."""
+    project.forget()
     log = tmp_path / "opened.tsv"
     subprocess.run([sys.executable, "-c", SPY, str(log)], cwd=project.path, check=True, timeout=120)
     opened: dict[tuple[str, str], set[str]] = {}
     for line in log.read_text().splitlines():
         stage, mode, name = line.split("\t")
         folder, _, file = name.rpartition("/")
-        if not name.endswith((".py", ".pyc")) and not name.startswith("data/mine/"):
+        if not name.endswith((".py", ".pyc")) and not name.startswith(("data/mine/", ".toypipe/")):
             # Files are written under a temporary name, .NAME.PID, beside their own.
             file = file[1:].rpartition(".")[0] if mode == "w" else file
             opened.setdefault((stage, mode), set()).add(f"{folder}/{file}".lstrip("/"))

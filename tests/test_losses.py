@@ -14,7 +14,8 @@ from toypipe.losses import LOSSES, l1, one_hot
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
 from toypipe.params import LossName
-from toypipe.training import Epoch, train
+from toypipe.run import Epoch
+from toypipe.training import begin, train
 
 
 def test_every_loss_of_the_parameters_is_there() -> None:
@@ -122,7 +123,11 @@ def test_every_loss_teaches(name: LossName, lr: float, smoothing: float) -> None
     )
     normalize = build_normalize("standard", split.images)
     model = build_model(params.model, Shape(8, 3), normalize, seed=0)
-    epochs = [event for event in train(model, split, split, params) if isinstance(event, Epoch)]
+    epochs = [
+        event
+        for event in train(begin(model, params), split, split, params)
+        if isinstance(event, Epoch)
+    ]
 
     assert epochs[-1].train_loss < 0.8 * epochs[0].train_loss
     assert epochs[-1].validation_accuracy == 1

@@ -33,6 +33,7 @@ def test_a_run_is_complete_and_up_to_date(recorded: Project) -> None:
 def test_forcing_a_run_changes_nothing(project: Project) -> None:
     """The same parameters give the same bytes: Git sees no difference, nor does dvc.lock."""
     before = project.files()
+    project.forget()
     project.run("dvc", "repro", "--force", "--no-run-cache")
 
     assert project.files() == before

@@ -18,8 +18,9 @@ from stages.progress import show
 from synthetic import PARAMS, ROOT, make_split, make_train_params
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
+from toypipe.run import Epoch
 from toypipe.split import save_split
-from toypipe.training import Epoch, Step, train
+from toypipe.training import Step, begin, train
 
 if sys.platform != "win32":
     import pty
@@ -37,7 +38,7 @@ def training(*overrides: str) -> Iterator[Step | Epoch]:
     held_out = make_split(6, seed=1) if params.validation else None
     normalize = build_normalize(params.normalize, split.images)
     model = build_model(params.model, Shape(16, 3), normalize, params.seed)
-    return train(model, split, held_out, params)
+    return train(begin(model, params), split, held_out, params)
 
 
 # elsewhere ------------------------------------------------------------------------------------

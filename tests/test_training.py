@@ -15,10 +15,11 @@ from toypipe.losses import LOSSES, one_hot
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
 from toypipe.params import Toy, TrainParams
+from toypipe.run import Epoch
 from toypipe.schedules import rate_factor
 from toypipe.split import Split
 from toypipe.streams import stream
-from toypipe.training import Epoch, Step, train
+from toypipe.training import Step, begin, train
 
 SPLIT = make_split(20, size=8)
 """In batches of 8, the last of each epoch is of 4."""
@@ -54,7 +55,11 @@ def _dropout_model() -> nn.Module:
 def _train(
     model: nn.Module, params: TrainParams, split: Split = SPLIT, validation: Split | None = None
 ) -> list[Epoch]:
-    return [each for each in train(model, split, validation, params) if isinstance(each, Epoch)]
+    return [
+        each
+        for each in train(begin(model, params), split, validation, params)
+        if isinstance(each, Epoch)
+    ]
 
 
 def _weights(model: nn.Module) -> list[Tensor]:
@@ -175,7 +180,7 @@ def test_train_loss_is_the_mean_over_images() -> None:
 def test_train_loss_weighs_the_losses_of_the_batches() -> None:
     """Batches of 8, 8 and 4 count by two fifths, two fifths and one fifth."""
     params = make_train_params("train.optimizer.lr=0.3", "train.epochs=1")
-    *steps, epoch = train(_model(), SPLIT, None, params)
+    *steps, epoch = train(begin(_model(), params), SPLIT, None, params)
     assert isinstance(steps[-1], Step)
     first, second, last = steps[-1].losses.tolist()
 
@@ -196,7 +201,7 @@ def test_train_loss_weighs_the_losses_of_the_batches() -> None:
 def test_epochs_may_be_fractional(epochs: float, steps: int, rows: list[float]) -> None:
     """Of five batches an epoch, as many are taken as it says; the last row covers a part."""
     params = make_train_params(f"train.epochs={epochs}", "train.batch_size=4")
-    events = list(train(_model(), SPLIT, None, params))
+    events = list(train(begin(_model(), params), SPLIT, None, params))
 
     assert len([each for each in events if isinstance(each, Step)]) == steps
     assert [each.epoch for each in events if isinstance(each, Epoch)] == rows
@@ -215,7 +220,11 @@ def test_a_partial_epoch_averages_over_what_it_saw() -> None:
 def test_steps_tell_where_a_run_stands() -> None:
     """Two epochs and a half of 20 images: the last one ends at 16, two batches of 8."""
     params = make_train_params("train.epochs=2.6")
-    steps = [each for each in train(_model(), SPLIT, None, params) if isinstance(each, Step)]
+    steps = [
+        each
+        for each in train(begin(_model(), params), SPLIT, None, params)
+        if isinstance(each, Step)
+    ]
 
     assert [each.epoch for each in steps] == [1, 1, 1, 2, 2, 2, 3, 3]
     assert {each.epochs for each in steps} == {3}
@@ -237,7 +246,7 @@ def test_validation_is_measured_after_each_epoch(loss: str, smoothing: float) ->
     """It is the loss that is trained, and the accuracy, of the network as it then is."""
     params = make_train_params(f"train.loss={loss}", f"train.label_smoothing={smoothing}")
     model = _model()
-    for each in train(model, SPLIT, HELD_OUT, params):
+    for each in train(begin(model, params), SPLIT, HELD_OUT, params):
         if isinstance(each, Epoch):
             logits = model(HELD_OUT.images)
             targets = one_hot(HELD_OUT.labels, 3, smoothing)
@@ -251,7 +260,7 @@ def test_validation_is_measured_after_each_epoch(loss: str, smoothing: float) ->
 def test_validation_drops_nothing() -> None:
     """Dropout rests while a network is measured, and is at work again in the next epoch."""
     model, params = _dropout_model(), make_train_params()
-    events = train(model, SPLIT, HELD_OUT, params)
+    events = train(begin(model, params), SPLIT, HELD_OUT, params)
     *_, last = [each for each in events if isinstance(each, Epoch)]
 
     expected = F.cross_entropy(model.eval()(HELD_OUT.images), HELD_OUT.labels).item()
@@ -291,7 +300,8 @@ def test_keep_best_restores_the_best_epoch() -> None:
     options = ("train.epochs=10", "train.optimizer.lr=0.05", "train.optimizer.momentum=0.9")
     validation, model = make_split(60, size=8, seed=1), _model()
     seen, accuracies = [], []
-    for each in train(model, SPLIT, validation, make_train_params(*options)):
+    params = make_train_params(*options)
+    for each in train(begin(model, params), SPLIT, validation, params):
         if isinstance(each, Epoch):
             seen.append(_weights(model))
             accuracies.append(each.validation_accuracy or 0.0)
@@ -342,7 +352,11 @@ def test_a_schedule_moves_every_rate(optimizer: str) -> None:
         *_replace("schedule", "{name: cosine, warmup_epochs: 0.0, final: 0.0}"),
     )
     model = _model()
-    steps = [_weights(model) for each in train(model, SPLIT, None, params) if type(each) is Step]
+    steps = [
+        _weights(model)
+        for each in train(begin(model, params), SPLIT, None, params)
+        if type(each) is Step
+    ]
 
     assert not _same(steps[-3], steps[-2])
     assert _same(steps[-2], steps[-1])
@@ -350,9 +364,9 @@ def test_a_schedule_moves_every_rate(optimizer: str) -> None:
 
 @pytest.mark.parametrize("validation", [None, HELD_OUT])
 def test_a_run_that_diverges_says_so(validation: Split | None) -> None:
-    """The message names the epoch, the learning rate and the parameter to lower."""
+    """The message names the step, the learning rate and the parameter to lower."""
     params = make_train_params("train.optimizer.lr=1e+20")
-    expected = r"loss is (nan|inf) after epoch 1, .*rate of 1e\+20: .*train\.optimizer\.lr"
+    expected = r"the loss is (nan|inf) at step 2 of 6, .*rate of 1e\+20: .*train\.optimizer\.lr"
     with pytest.raises(ToypipeError, match=expected):
         _train(_model(), params, SPLIT, validation)
 
@@ -360,7 +374,7 @@ def test_a_run_that_diverges_says_so(validation: Split | None) -> None:
 def test_a_run_that_diverges_at_its_last_step_is_noticed() -> None:
     """Its training losses are still finite, but those of validation are not."""
     params = make_train_params("train.optimizer.lr=1e+30", "train.epochs=0.1")
-    with pytest.raises(ToypipeError, match=r"loss is (nan|inf) after epoch 0\.1, .*1e\+30"):
+    with pytest.raises(ToypipeError, match=r"is (nan|inf) at step 1 of 1, .*1e\+30"):
         _train(_model(), params, SPLIT, HELD_OUT)
 
 

@@ -12,7 +12,7 @@ from toypipe.views import view
 
 
 def batches(
-    split: Split, batch_size: int, augment: Augment, *, seed: int, epoch: int
+    split: Split, batch_size: int, augment: Augment, *, seed: int, epoch: int, skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield every image once, in an order and in variants that seed and epoch decide.
 
@@ -22,6 +22,7 @@ def batches(
         augment: How images are varied.
         seed: The seed of the run.
         epoch: From 0.
+        skip: Batches to leave out at the start: a run that goes on has had them.
 
     Yields:
         Images, uint8 of shape (n, 3, size, size), and labels, int64 of shape (n,).
@@ -33,7 +34,7 @@ def batches(
         mirrored = _mirrored(len(split), augment, seed, epoch).to(device)
         shifts = _shifts(len(split), augment, seed, epoch).to(device)
     pixels = split.images.permute(0, 2, 3, 1)  # contiguous: taking an image is copying one block
-    for index in order.split(batch_size):
+    for index in order.split(batch_size)[skip:]:
         if varied:
             images = view(split.images, index, mirrored[index], shifts[index])
         else:

@@ -1,6 +1,11 @@
 """Where a run computes, and how exactly."""
 
 import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -43,3 +48,44 @@ def pick_device(name: DeviceName) -> torch.device:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
     return torch.device(name)
+
+
+def describe(device: torch.device) -> dict[str, str]:
+    """Return what decides the bits of a result besides parameters, data and code."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "cpu": f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
+        "threads": str(torch.get_num_threads()),
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+    }
+
+
+def _cpu_name() -> str:
+    with suppress(OSError):  # where there is no such file, Python knows the name
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@contextmanager
+def enough_memory(key: str, batch_size: int) -> Iterator[None]:
+    """Explain, where memory runs out, what to lower.
+
+    Args:
+        key: The parameter that says how many images are computed at once.
+        batch_size: Its value.
+
+    Raises:
+        ToypipeError: There was too little.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        words = ("out of memory", "allocate memory")  # of CUDA and MPS; of the CPU
+        if not isinstance(error, MemoryError) and not any(word in str(error) for word in words):
+            raise
+        raise ToypipeError(
+            f"memory ran out with {key} {batch_size} ({str(error).splitlines()[0]}): lower it"
+        ) from None

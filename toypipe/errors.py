@@ -1,4 +1,6 @@
-"""The one exception that a user can cause."""
+"""What a user can cause, each with the exit code that a command ends with."""
+
+from typing import ClassVar
 
 
 class ToypipeError(ValueError):
@@ -6,3 +8,17 @@ class ToypipeError(ValueError):
 
     The message is what the user reads: what was found, what was expected, what to do.
     """
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputsChangedError(ToypipeError):
+    """What a stage was given changed while it ran: DVC would record what was not used."""
+
+    exit_code = 3
+
+
+class BusyError(ToypipeError):
+    """Another process is at the same work."""
+
+    exit_code = 75

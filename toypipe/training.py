@@ -14,26 +14,12 @@ from toypipe.errors import ToypipeError
 from toypipe.losses import LOSSES, Loss, one_hot
 from toypipe.optimizers import build_optimizers
 from toypipe.params import TrainParams
+from toypipe.run import Epoch, Run
 from toypipe.schedules import rate_factor
 from toypipe.split import Split
 from toypipe.streams import derive_seed
 
 VALIDATION_BATCH = 250  # images; their largest activation stays below 32 MiB, where malloc is fast
-
-
-class Epoch(NamedTuple):
-    """What one pass over the training images left behind: a row of loss.csv."""
-
-    epoch: float
-    """Passes completed: 1, 2, ...; fractional where the run ends within one."""
-    train_loss: float
-    """Mean over the images of this pass, each as it was when its batch was trained on."""
-    validation_loss: float | None
-    """The same loss, mean over the validation images, after the pass; None without any."""
-    validation_accuracy: float | None
-    """Share of the validation images that are classified right, 0..1; None without any."""
-    learning_rate: float
-    """At the last step; of the first parameter group."""
 
 
 class Step(NamedTuple):
@@ -84,16 +70,28 @@ def train_step(
     return batch_loss.detach()
 
 
-def train(
-    model: nn.Module, split: Split, validation: Split | None, params: TrainParams
-) -> Iterator[Step | Epoch]:
-    """Train the model in place, yielding after every step and after every epoch.
-
-    On one device, with one number of threads, the same arguments give the same weights, bit for
-    bit. Nothing is kept outside the run but torch's global generator, which is reseeded.
+def begin(model: nn.Module, params: TrainParams) -> Run:
+    """Return a run that is about to take its first step.
 
     Args:
-        model: On the device of `split`. Holds the kept weights when the iterator is exhausted.
+        model: On its final device, with fresh weights.
+        params: The `train` section of params.yaml.
+    """
+    return Run(model, build_optimizers(model, params.optimizer))
+
+
+def train(
+    run: Run, split: Split, validation: Split | None, params: TrainParams
+) -> Iterator[Step | Epoch]:
+    """Train from where the run stands to its end, yielding after every step and every epoch.
+
+    On one device, with one number of threads, the same arguments give the same weights, bit for
+    bit, and so does a run that was stopped at any of these events, saved, and gone on with.
+    Nothing is kept outside the run but torch's global generator, which is reseeded.
+
+    Args:
+        run: Changed in place; on the device of `split`. Its model holds the kept weights when the
+            iterator is exhausted.
         split: The images to train on.
         validation: The images to measure on after each epoch, on the same device, or None.
         params: The `train` section of params.yaml.
@@ -105,40 +103,98 @@ def train(
         ToypipeError: The loss became infinite or not a number.
     """
     loss, bfloat16 = LOSSES[params.loss], params.precision == "bfloat16"
-    optimizers = build_optimizers(model, params.optimizer)
-    per_epoch = math.ceil(len(split) / params.batch_size)
-    steps = max(1, round(params.epochs * per_epoch))
-    best_accuracy, best_weights = -1.0, None
+    steps, per_epoch = _length(params, len(split))
+    epochs = math.ceil(steps / per_epoch)
 
-    for epoch, first in enumerate(range(0, steps, per_epoch)):
+    for epoch in range(len(run.epochs), epochs):
+        first = epoch * per_epoch
         planned = min(per_epoch, steps - first)
         total = min(len(split), planned * params.batch_size)
-        losses = torch.zeros(planned, device=split.images.device)
-        torch.manual_seed(derive_seed(params.seed, "dropout", epoch))
-        model.train()
-        shuffled = batches(split, params.batch_size, params.augment, seed=params.seed, epoch=epoch)
-        for i, (images, labels) in enumerate(itertools.islice(shuffled, planned)):
-            _set_rate(optimizers, rate_factor(params.schedule, first + i, steps, per_epoch))
+        if run.steps == 0:
+            run.losses = torch.zeros(planned, device=split.images.device)
+            torch.manual_seed(derive_seed(params.seed, "dropout", epoch))
+        run.model.train()
+        shuffled = batches(
+            split, params.batch_size, params.augment, seed=params.seed, epoch=epoch, skip=run.steps
+        )
+        for images, labels in itertools.islice(shuffled, planned - run.steps):
+            factor = rate_factor(params.schedule, first + run.steps, steps, per_epoch)
+            _set_rate(run.optimizers, factor)
             targets = one_hot(labels, len(split.classes), params.label_smoothing)
-            losses[i] = train_step(model, loss, optimizers, images, targets, bfloat16=bfloat16)
-            done = min((i + 1) * params.batch_size, total)
-            yield Step(epoch + 1, math.ceil(steps / per_epoch), done, total, losses[: i + 1])
+            run.losses[run.steps] = train_step(
+                run.model, loss, run.optimizers, images, targets, bfloat16=bfloat16
+            )
+            run.steps += 1
+            done = min(run.steps * params.batch_size, total)
+            yield Step(epoch + 1, epochs, done, total, run.losses[: run.steps])
 
-        validation_loss, accuracy = _validate(model, validation, loss, params.label_smoothing)
+        require_finite(run, params, len(split))
+        validation_loss, accuracy = _validate(run.model, validation, loss, params.label_smoothing)
+        if validation_loss is not None and not math.isfinite(validation_loss):
+            what = f"the validation loss is {validation_loss}"
+            raise _diverged(what, run, run.steps - 1, params, len(split))
         figures = Epoch(
             min(epoch + 1, params.epochs),
-            _mean_over_images(losses, params.batch_size, total),
+            _mean_over_images(run.losses, params.batch_size, total),
             validation_loss,
             accuracy,
-            optimizers[0].param_groups[0]["lr"],
+            run.optimizers[0].param_groups[0]["lr"],
         )
-        _check_finite(figures, model)
-        if params.keep == "best" and accuracy is not None and accuracy > best_accuracy:
-            best_accuracy = accuracy
-            best_weights = {name: value.clone() for name, value in model.state_dict().items()}
+        if params.keep == "best" and _is_best(accuracy, run.epochs):
+            weights = run.model.state_dict()
+            run.best_weights = {name: value.clone() for name, value in weights.items()}
+        run.epochs.append(figures)
+        run.steps = 0
         yield figures
-    if best_weights is not None:
-        model.load_state_dict(best_weights)
+    if run.best_weights is not None:
+        run.model.load_state_dict(run.best_weights)
+
+
+def require_finite(run: Run, params: TrainParams, images: int) -> None:
+    """Stop a run that has diverged. This waits for the device.
+
+    Args:
+        run: Within a pass, after a step.
+        params: The `train` section of params.yaml.
+        images: How many are trained on.
+
+    Raises:
+        ToypipeError: A loss of this pass, or a weight, is infinite or not a number.
+    """
+    bad = run.losses[: run.steps].isfinite().logical_not().nonzero()
+    if len(bad) > 0:
+        step = int(bad[0])
+        raise _diverged(f"the loss is {float(run.losses[step])}", run, step, params, images)
+    weights = torch.stack([weight.detach().abs().max() for weight in run.model.parameters()])
+    if not weights.isfinite().all():
+        raise _diverged(f"a weight is {float(weights.max())}", run, run.steps - 1, params, images)
+
+
+def _diverged(what: str, run: Run, index: int, params: TrainParams, images: int) -> ToypipeError:
+    """Say what went wrong at a step of the pass under way, counted from 0."""
+    steps, per_epoch = _length(params, images)
+    step = len(run.epochs) * per_epoch + index
+    rate = run.optimizers[0].param_groups[0]["initial_lr"]
+    rate *= rate_factor(params.schedule, step, steps, per_epoch)
+    return ToypipeError(
+        f"{what} at step {step + 1} of {steps}, in epoch {len(run.epochs) + 1}, at a learning rate"
+        f" of {rate:g}: training has diverged. A lower train.optimizer.lr, or a schedule with a"
+        " warm-up, usually mends that"
+    )
+
+
+def _length(params: TrainParams, images: int) -> tuple[int, int]:
+    """Return the steps of a run, and those of a whole pass."""
+    per_epoch = math.ceil(images / params.batch_size)
+    return max(1, round(params.epochs * per_epoch)), per_epoch
+
+
+def _is_best(accuracy: float | None, before: list[Epoch]) -> bool:
+    """Tell whether an accuracy is above all earlier ones."""
+    return accuracy is not None and all(
+        epoch.validation_accuracy is None or accuracy > epoch.validation_accuracy
+        for epoch in before
+    )
 
 
 def _set_rate(optimizers: list[Optimizer], factor: float) -> None:
@@ -167,16 +223,3 @@ def _validate(
     targets = one_hot(split.labels, len(split.classes), smoothing)
     right = (logits.argmax(1) == split.labels).sum()
     return float(loss(logits, targets)), int(right) / len(split)
-
-
-def _check_finite(epoch: Epoch, model: nn.Module) -> None:
-    losses = {"train loss": epoch.train_loss, "validation loss": epoch.validation_loss}
-    weights = torch.stack([weight.detach().abs().max() for weight in model.parameters()])
-    losses["largest weight"] = float(weights.max())
-    for name, loss in losses.items():
-        if loss is not None and not math.isfinite(loss):
-            raise ToypipeError(
-                f"the {name} is {loss} after epoch {epoch.epoch:g}, at a learning rate of"
-                f" {epoch.learning_rate:g}: training has diverged. A lower train.optimizer.lr, or"
-                " a warm-up, usually mends that"
-            )

@@ -1,0 +1,226 @@
+"""Trainings under way and finished, each in a folder of its own, so that none is lost.
+
+The folder's name is a hash of all that decides the result, so the next call that asks for the
+same finds what there is of it: a state to go on from, or the finished files.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from stages.files import json_bytes, whole
+from toypipe.errors import BusyError
+
+if TYPE_CHECKING:
+    from toypipe.run import Run
+
+LARGEST = 2**30
+"""Bytes that all folders together may hold; the one that was used longest ago goes first."""
+SOONEST, LATEST = 1.0, 55.0
+"""Seconds between two states: as many as keep the cost at a percent, within these."""
+
+
+def runs_folder() -> Path:
+    """Return where the runs are: with the project, also in an experiment's temporary workspace."""
+    return Path(os.environ.get("DVC_ROOT", "."), ".toypipe", "runs")
+
+
+class RunFolder:
+    """What there is of one training."""
+
+    def __init__(self, path: Path) -> None:
+        """Look into a folder, which need not exist."""
+        self.path = path
+        self._saved, self._cost = time.monotonic(), LATEST / 1000
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json says: what is trained, on what, and how far it has come."""
+        try:
+            record: dict[str, Any] = json.loads((self.path / "run.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return record
+
+    def note(self, **values: Any) -> None:
+        """Add to run.json."""
+        with whole(self.path / "run.json") as file:
+            file.write(json_bytes({**self.record, **values}))
+
+    def say(self, text: str) -> None:
+        """Tell the user, and the log."""
+        print(text, file=sys.stderr, flush=True)
+        self.log(text)
+
+    def log(self, text: str) -> None:
+        """Add a line to the log; a full disk is no reason to stop."""
+        with suppress(OSError), (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}  {text}\n")
+
+    def save_due(self) -> bool:
+        """Tell whether it is time for another state."""
+        interval = min(LATEST, max(SOONEST, 100 * self._cost))
+        return time.monotonic() - self._saved > interval
+
+    def save(self, run: "Run") -> None:
+        """Write down where a run stands, also for after a power cut."""
+        import torch  # not what lists runs
+
+        start = time.monotonic()
+        try:
+            with whole(self.path / "state.pt") as file:
+                torch.save(run.state_dict(), file)
+                file.flush()
+                os.fsync(file.fileno())
+            self.note(epoch=len(run.epochs) + run.steps / max(len(run.losses), 1))
+        except OSError as error:
+            self.say(f"the state of this run could not be saved ({error.strerror}); it goes on")
+        self._saved = time.monotonic()
+        self._cost = self._saved - start
+
+    def restore(self, run: "Run") -> bool:
+        """Put a run where it was when it was saved last; False if there is nothing to go on from.
+
+        Raises:
+            ToypipeError: There is a state, but it is damaged.
+        """
+        from toypipe.archive import load_archive
+
+        path = self.path / "state.pt"
+        if not path.exists():
+            return False
+        run.load_state_dict(load_archive(path, remedy="`toypipe train`"))
+        return True
+
+    def finish(self, results: Mapping[str, bytes]) -> None:
+        """Keep the files that a run has come to; its state is needed no more."""
+        for name, content in results.items():
+            with whole(self.path / name) as file:
+                file.write(content)
+        self.note(results={name: _md5(content) for name, content in results.items()})
+        (self.path / "state.pt").unlink(missing_ok=True)
+
+    def results(self) -> dict[str, bytes] | None:
+        """Return the files of a finished run; None if it is not, or they are not what they were."""
+        try:
+            sums = self.record["results"]
+            results = {name: (self.path / name).read_bytes() for name in sums}
+        except (OSError, KeyError):
+            return None
+        whole = all(_md5(content) == sums[name] for name, content in results.items())
+        return results if whole else None
+
+
+@contextmanager
+def claim(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[RunFolder]:
+    """Have the folder of one training to oneself.
+
+    Args:
+        values: What decides the result: parameters, and the md5 of data and code.
+        machine: What else does.
+
+    Raises:
+        BusyError: Another process trains the same. Under DVC this waits instead: it is another
+            experiment, whose result will do for both.
+    """
+    key = _md5(json.dumps([values, machine], sort_keys=True).encode())[:12]
+    folder = RunFolder(runs_folder() / key)
+    with ExitStack() as stack:
+        if not stack.enter_context(_locked(folder.path)):
+            who = f"process {folder.record.get('pid')} is training exactly this (run {key})"
+            if "DVC_STAGE" not in os.environ:
+                raise BusyError(f"{who}: wait for it, or stop it")
+            print(f"{who}: waiting for its result", file=sys.stderr, flush=True)
+            stack.enter_context(_locked(folder.path, wait=True))
+        folder.note(values=values, machine=machine, pid=os.getpid(), used=time.time())
+        prune(keep=key)
+        yield folder
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run as `toypipe runs` shows it."""
+
+    key: str
+    record: dict[str, Any]
+    state: str
+    """running, finished, or paused."""
+    bytes: int
+
+
+def list_runs() -> list[Listed]:
+    """Return every run, the one used last first."""
+    runs = [
+        Listed(path.name, RunFolder(path).record, _state(path), _bytes(path))
+        for path in runs_folder().glob("*/")
+    ]
+    return sorted(runs, key=lambda run: run.record.get("used", 0.0), reverse=True)
+
+
+def remove(key: str) -> bool:
+    """Forget a run; False if it is running."""
+    path = runs_folder() / key
+    with _locked(path) as mine:
+        if mine:
+            shutil.rmtree(path)
+            _lock_file(path).unlink()  # who waits for it takes the next one of that name
+        return mine
+
+
+def prune(keep: str) -> None:
+    """Forget the runs that were used longest ago, until the others are within the limit."""
+    total = 0
+    for run in list_runs():
+        total += run.bytes
+        if total > LARGEST and run.key != keep:
+            remove(run.key)
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Have a run to oneself, if nobody else has; a dead process has nothing."""
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_lock_file(path))
+    try:
+        lock.acquire(blocking=wait, poll_interval=0.5)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
+def _state(path: Path) -> str:
+    with _locked(path) as free:
+        if not free:
+            return "running"
+    return "finished" if "results" in RunFolder(path).record else "paused"
+
+
+def _bytes(path: Path) -> int:
+    total = 0
+    for file in path.iterdir():
+        with suppress(FileNotFoundError):  # a temporary file that has just taken its name
+            total += file.stat().st_size
+    return total
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
