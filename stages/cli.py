@@ -188,6 +188,29 @@ def evaluate(
 
 
 @app.command()
+def runs(
+    keys: Annotated[
+        list[str], typer.Argument(metavar="[RUN]...", help="Runs, by their first letters.")
+    ] = [],  # noqa: B006
+    *,
+    clear: Annotated[bool, typer.Option("--clear", help="Forget them; without RUN, all.")] = False,
+) -> None:
+    """List the trainings that are kept, show the logs of some, or forget them.
+
+    A training that was stopped goes on from its last state, and a finished one is delivered again
+    without work. To force the work, forget it.
+    """
+    from stages import kept
+
+    if clear:
+        kept.clear(keys)
+    elif keys:
+        kept.print_logs(keys)
+    else:
+        kept.print_table(PARAMS)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
     import json

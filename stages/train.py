@@ -131,7 +131,9 @@ def _kept(
         yield event
         match event:
             case Epoch():
-                folder.log(f"epoch {event.epoch:g}: train loss {event.train_loss:.4f}")
+                accuracy = event.validation_accuracy
+                measured = f", validation accuracy {accuracy:.4f}" if accuracy is not None else ""
+                folder.log(f"epoch {event.epoch:g}: train loss {event.train_loss:.4f}{measured}")
             case Step() if folder.save_due():
                 require_finite(run, params, images)
                 folder.save(run)
