@@ -15,6 +15,8 @@ from toypipe.errors import ToypipeError
 
 __version__ = "0.1.0"
 
+DIFFERENT = 4
+
 
 class Device(StrEnum):
     """Where to compute."""
@@ -128,6 +130,7 @@ def prepare(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa
     from stages.inputs import Inputs
 
     inputs = Inputs("prepare", params, overrides)
+    from stages import diary
     from stages import prepare as stage
 
     training, test = stage.run(inputs.params.prepare, unchanged=inputs.require_unchanged)
@@ -135,6 +138,7 @@ def prepare(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa
         f"{len(training):,} training and {len(test):,} test images of {training.size} by"
         f" {training.size} pixels in {len(training.classes)} classes, in data/prepared"
     )
+    diary.write(inputs, "cpu")
     _say_how_to_record("prepare", params, overrides)
 
 
@@ -148,6 +152,7 @@ def train(
     from stages.inputs import Inputs
 
     inputs = Inputs("train", params, overrides)
+    from stages import diary
     from stages import train as stage
     from stages.progress import show
 
@@ -159,6 +164,7 @@ def train(
         watch=show,
     )
     print(f"train loss {last.train_loss:.4f} in data/reports/loss.csv, network in data/model")
+    diary.write(inputs, device.value)
     _say_how_to_record("train", params, overrides)
     if "DVC_STAGE" not in os.environ:
         print("next: toypipe evaluate")
@@ -174,6 +180,7 @@ def evaluate(
     from stages.inputs import Inputs
 
     inputs = Inputs("evaluate", params, overrides)
+    from stages import diary
     from stages import evaluate as stage
 
     metrics = stage.run(
@@ -183,6 +190,7 @@ def evaluate(
         f"test accuracy {metrics.accuracy:.4f}, between {metrics.accuracy_low:.4f} and"
         f" {metrics.accuracy_high:.4f} (95 %), loss {metrics.loss:.4f}; more in data/reports"
     )
+    diary.write(inputs, device.value)
     _say_how_to_record("evaluate", params, overrides)
     print("next: dvc metrics diff, dvc plots diff")
 
@@ -208,6 +216,22 @@ def runs(
         kept.print_logs(keys)
     else:
         kept.print_table(PARAMS)
+
+
+@app.command()
+def verify(
+    stage: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this stage, on the inputs at hand.")
+    ] = None,
+) -> None:
+    """Run the pipeline again in a clean copy: are its bytes those that dvc.lock records?
+
+    Ends with 0 if every output is identical, with 4 if one is not.
+    """
+    from stages.verify import say, verify
+
+    if not say(verify(stage)):
+        raise typer.Exit(DIFFERENT)
 
 
 @app.command()
