@@ -6,8 +6,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 POLL = 0.5  # seconds between two looks at whether DVC is still there
@@ -85,14 +89,23 @@ def _end_with_dvc() -> None:
     """Ask this process to end when DVC has died: it would train on, and nobody would record it."""
     import psutil  # only a stage under DVC pays for it
 
-    try:
-        # DVC sets DVC_STAGE for what it starts, so it is the nearest that has not got it.
-        dvc = next(p for p in psutil.Process().parents() if "DVC_STAGE" not in p.environ())
-        orphaned = dvc.pid == 1 and not any("dvc" in word for word in dvc.cmdline())
-        while not orphaned and dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(POLL)
-    except psutil.NoSuchProcess:
-        pass  # it has died meanwhile
-    except (psutil.AccessDenied, StopIteration):
-        return  # not ours to watch
+    with suppress(psutil.NoSuchProcess):  # it has died meanwhile
+        for ancestor in psutil.Process().parents():
+            if _is_dvc(ancestor):
+                while ancestor.is_running() and ancestor.status() != psutil.STATUS_ZOMBIE:
+                    time.sleep(POLL)
+                break
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_dvc(process: "psutil.Process") -> bool:
+    """Tell the process that started this stage from the shells between, and from who adopted it."""
+    import psutil
+
+    try:
+        if "DVC_STAGE" in process.environ():  # DVC sets it for what it starts
+            return False
+        adopter = process.pid == 1 or process.name() == "systemd"
+        return not adopter or any("dvc" in word for word in process.cmdline())
+    except psutil.AccessDenied:
+        return bool(process.pid != 1)

@@ -32,7 +32,7 @@ def print_table(params: Path) -> None:
             run.state,
             _epoch(run),
             f"{run.bytes / 1e6:.1f} MB",
-            f"{datetime.fromtimestamp(run.record.get('used', 0)).astimezone():%Y-%m-%d %H:%M}",
+            f"{datetime.fromtimestamp(run.record.used).astimezone():%Y-%m-%d %H:%M}",
             " ".join(_differences(run, own)),
         )
     console = Console(soft_wrap=True) if not sys.stdout.isatty() else Console()
@@ -80,15 +80,15 @@ def _own_values(params: Path) -> dict[str, object]:
 
 
 def _differences(run: Listed, own: dict[str, object]) -> list[str]:
-    values = dict(flatten(run.record.get("values", {}).get("params", {})))
+    values = dict(flatten(run.record.values.get("params", {})))
     return [f"{key}={value}" for key, value in values.items() if own.get(key) != value]
 
 
 def _epoch(run: Listed) -> str:
-    epochs = run.record.get("values", {}).get("params", {}).get("epochs", 0)
-    done = epochs if run.state == "finished" else run.record.get("epoch", 0)
+    epochs = run.record.values.get("params", {}).get("epochs", 0)
+    done = epochs if run.state == "finished" else run.record.epoch
     return f"{done:.3g}/{epochs:g}"
 
 
 def _hardware(run: Listed) -> str:
-    return ", ".join(f"{name} {value}" for name, value in run.record.get("machine", {}).items())
+    return ", ".join(f"{name} {value}" for name, value in run.record.machine.items())

@@ -26,7 +26,7 @@ def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
 
 
 def _lines(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
-    start = time.monotonic()
+    step, start = None, time.monotonic()
     for event in events:
         match event:
             case Step():
@@ -34,7 +34,7 @@ def _lines(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
             case Epoch():
                 now = time.monotonic()
                 print(_line(step, event, now - start), file=sys.stderr, flush=True)
-                start = now
+                step, start = None, now
         yield event
 
 
@@ -52,7 +52,8 @@ def _bar(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
     )
     with bar:
         task = bar.add_task("", total=None, epoch="", loss="", speed="")
-        start = shown = time.monotonic()
+        step, start = None, time.monotonic()
+        shown = start
         for event in events:
             now = time.monotonic()
             match event:
@@ -66,26 +67,26 @@ def _bar(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
                             completed=step.epoch - 1 + step.done / step.images,
                             epoch=f"{step.epoch}/{step.epochs}",
                             loss=f"{float(step.losses[-RECENT:].mean()):.4f}",
-                            speed=f"{step.done / (now - start):,.0f}",
+                            speed=f"{(step.done - step.begun) / (now - start):,.0f}",
                             refresh=True,
                         )
                 case Epoch():
                     line = _line(step, event, now - start)
                     bar.console.print(line, highlight=False, soft_wrap=True)
-                    start = now
+                    step, start = None, now
             yield event
 
 
-def _line(last: Step, epoch: Epoch, seconds: float) -> str:
-    """Describe a finished epoch."""
-    measured = ""
+def _line(last: Step | None, epoch: Epoch, seconds: float) -> str:
+    """Describe a finished epoch, of which this process may have seen no step, but the end."""
+    text = f"epoch {epoch.epoch:g}  "
+    if last is not None:
+        text = f"epoch {last.epoch:{len(str(last.epochs))}}/{last.epochs}  "
+    text += f"train loss {epoch.train_loss:.4f}  "
     if epoch.validation_loss is not None:
-        measured = (
-            f"  validation loss {epoch.validation_loss:.4f},"
-            f" accuracy {epoch.validation_accuracy:.4f}"
-        )
-    width = len(str(last.epochs))
-    return (
-        f"epoch {last.epoch:{width}}/{last.epochs}  train loss {epoch.train_loss:.4f}{measured}"
-        f"  {seconds:.1f} s, {last.images / seconds:,.0f} images/s"
-    )
+        text += f"validation loss {epoch.validation_loss:.4f}, "
+        text += f"accuracy {epoch.validation_accuracy:.4f}  "
+    text += f"{seconds:.1f} s"
+    if last is not None:
+        text += f", {(last.images - last.begun) / seconds:,.0f} images/s"
+    return text

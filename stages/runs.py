@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
 
 from stages.files import json_bytes, whole
 from toypipe.errors import BusyError
@@ -36,27 +37,44 @@ def runs_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", "."), ".toypipe", "runs")
 
 
+class Record(BaseModel):
+    """What run.json says of a training."""
+
+    values: dict[str, Any] = {}
+    """What decides its result: parameters, and the md5 of data and code."""
+    machine: dict[str, str] = {}
+    """What else does."""
+    pid: int = 0
+    """Which process was at it last."""
+    used: float = 0.0
+    """When, in seconds since 1970."""
+    epoch: float = 0.0
+    """How far the saved state has come."""
+    results: dict[str, str] | None = None
+    """The md5 of each file that it has come to; None before its end."""
+
+
 class RunFolder:
     """What there is of one training."""
 
     def __init__(self, path: Path) -> None:
         """Look into a folder, which need not exist."""
         self.path = path
-        self._saved, self._cost = time.monotonic(), LATEST / 1000
+        self._saved, self._cost = time.monotonic(), 0.05  # a guess, so that the first waits 5 s
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What run.json says: what is trained, on what, and how far it has come."""
+    def record(self) -> Record:
+        """What run.json says; an empty one where it says nothing, or nonsense."""
         try:
-            record: dict[str, Any] = json.loads((self.path / "run.json").read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return record
+            return Record.model_validate_json((self.path / "run.json").read_bytes())
+        except (OSError, ValidationError):
+            return Record()
 
-    def note(self, **values: Any) -> None:
-        """Add to run.json."""
+    def note(self, **changes: Any) -> None:
+        """Change run.json."""
+        record = self.record.model_copy(update=changes)
         with whole(self.path / "run.json") as file:
-            file.write(json_bytes({**self.record, **values}))
+            file.write(json_bytes(record.model_dump()))
 
     def say(self, text: str) -> None:
         """Tell the user, and the log."""
@@ -113,13 +131,15 @@ class RunFolder:
 
     def results(self) -> dict[str, bytes] | None:
         """Return the files of a finished run; None if it is not, or they are not what they were."""
-        try:
-            sums = self.record["results"]
-            results = {name: (self.path / name).read_bytes() for name in sums}
-        except (OSError, KeyError):
+        sums = self.record.results
+        if sums is None:
             return None
-        whole = all(_md5(content) == sums[name] for name, content in results.items())
-        return results if whole else None
+        try:
+            results = {name: (self.path / name).read_bytes() for name in sums}
+        except OSError:
+            return None
+        intact = all(_md5(content) == sums[name] for name, content in results.items())
+        return results if intact else None
 
 
 @contextmanager
@@ -138,7 +158,7 @@ def claim(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[Run
     folder = RunFolder(runs_folder() / key)
     with ExitStack() as stack:
         if not stack.enter_context(_locked(folder.path)):
-            who = f"process {folder.record.get('pid')} is training exactly this (run {key})"
+            who = f"process {folder.record.pid} is training exactly this (run {key})"
             if "DVC_STAGE" not in os.environ:
                 raise BusyError(f"{who}: wait for it, or stop it")
             print(f"{who}: waiting for its result", file=sys.stderr, flush=True)
@@ -153,7 +173,7 @@ class Listed:
     """A run as `toypipe runs` shows it."""
 
     key: str
-    record: dict[str, Any]
+    record: Record
     state: str
     """running, finished, or paused."""
     bytes: int
@@ -165,7 +185,7 @@ def list_runs() -> list[Listed]:
         Listed(path.name, RunFolder(path).record, _state(path), _bytes(path))
         for path in runs_folder().glob("*/")
     ]
-    return sorted(runs, key=lambda run: run.record.get("used", 0.0), reverse=True)
+    return sorted(runs, key=lambda run: run.record.used, reverse=True)
 
 
 def remove(key: str) -> bool:
@@ -211,7 +231,7 @@ def _state(path: Path) -> str:
     with _locked(path) as free:
         if not free:
             return "running"
-    return "finished" if "results" in RunFolder(path).record else "paused"
+    return "finished" if RunFolder(path).record.results is not None else "paused"
 
 
 def _bytes(path: Path) -> int:

@@ -76,7 +76,7 @@ def test_speed_is_images_over_seconds(capsys: pytest.CaptureFixture[str]) -> Non
     """A hundred images in the fifth of a second are at most 500 images/s."""
 
     def slowly() -> Iterator[Step | Epoch]:
-        yield Step(1, 1, 100, 100, torch.zeros(1))
+        yield Step(1, 1, 0, 100, 100, torch.zeros(1))
         time.sleep(0.2)
         yield Epoch(1, 0.5, None, None, 0.1)
 
@@ -85,6 +85,32 @@ def test_speed_is_images_over_seconds(capsys: pytest.CaptureFixture[str]) -> Non
     assert line is not None
     assert float(line["seconds"]) >= 0.2
     assert 0 < int(line["speed"].replace(",", "")) <= 500
+
+
+def test_speed_of_a_run_gone_on_with_is_this_process_s(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a hundred images, ten of which it trained on, in the fifth of a second: 50 images/s."""
+
+    def slowly() -> Iterator[Step | Epoch]:
+        yield Step(1, 1, 90, 100, 100, torch.zeros(10))
+        time.sleep(0.2)
+        yield Epoch(1, 0.5, None, None, 0.1)
+
+    list(show(slowly()))
+    line = LINE.fullmatch(capsys.readouterr().err.rstrip())
+    assert line is not None
+    assert 0 < int(line["speed"]) <= 50
+
+
+def test_an_epoch_whose_steps_were_all_taken_earlier_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Gone on with after its last step, there is nothing to say of its speed."""
+    list(show(iter([Epoch(3, 0.5, 0.25, 0.75, 0.1)])))
+
+    expected = (
+        r"epoch 3  train loss 0\.5000  validation loss 0\.2500, accuracy 0\.7500  \d+\.\d s\n"
+    )
+    assert re.fullmatch(expected, capsys.readouterr().err)
 
 
 # on a terminal --------------------------------------------------------------------------------
@@ -180,7 +206,7 @@ def test_interrupted_run_leaves_a_clean_terminal(tmp_path: Path) -> None:
     assert (process.returncode, printed) == (130, "")
     assert_clean(output)
     *lines, last, _ = screen(output)
-    assert last == "interrupted"
+    assert last.startswith("interrupted: stopped after epoch ")
     assert all(LINE.fullmatch(line) for line in lines)
     assert not list(tmp_path.rglob("*checkpoint*"))
 

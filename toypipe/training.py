@@ -29,6 +29,8 @@ class Step(NamedTuple):
     """The pass that it is in, from 1."""
     epochs: int
     """How many passes there will be, a last partial one counted."""
+    begun: int
+    """Images of this pass that had been trained on when the run was gone on with; else 0."""
     done: int
     """Images of this pass that have been trained on."""
     images: int
@@ -113,6 +115,7 @@ def train(
         if run.steps == 0:
             run.losses = torch.zeros(planned, device=split.images.device)
             torch.manual_seed(derive_seed(params.seed, "dropout", epoch))
+        begun = run.steps * params.batch_size
         run.model.train()
         shuffled = batches(
             split, params.batch_size, params.augment, seed=params.seed, epoch=epoch, skip=run.steps
@@ -126,7 +129,7 @@ def train(
             )
             run.steps += 1
             done = min(run.steps * params.batch_size, total)
-            yield Step(epoch + 1, epochs, done, total, run.losses[: run.steps])
+            yield Step(epoch + 1, epochs, begun, done, total, run.losses[: run.steps])
 
         require_finite(run, params, len(split))
         validation_loss, accuracy = _validate(run.model, validation, loss, params.label_smoothing)
