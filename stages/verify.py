@@ -181,7 +181,8 @@ def _metrics(then: Path, now: Path) -> Iterator[tuple[str, tuple[float, float]]]
 def say(verdicts: list[Verdict]) -> bool:
     """Print the verdicts; return whether every output is identical."""
     for verdict in verdicts:
-        print(f"{verdict.stage}: {', '.join(verdict.differing) or 'identical'}")
+        what = f"{', '.join(verdict.differing)} differs" if verdict.differing else "identical"
+        print(f"{verdict.stage}: {what}")
     first = next((verdict for verdict in verdicts if verdict.differing), None)
     if first is None:
         print("every output has the bytes that dvc.lock records")
