@@ -119,14 +119,26 @@ def check(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa: 
 
 
 @app.command()
-def prepare(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa: B006
+def prepare(
+    params: Params = PARAMS,
+    overrides: Overrides = [],  # noqa: B006
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYPIPE_CIFAR10_URL",
+            metavar="URL",
+            help="Where to download CIFAR-10 from, instead of the known mirrors.",
+        ),
+    ] = None,
+) -> None:
     """Pack the images, from the network or a folder, into one file per split."""
     from toypipe.params_file import read_params
 
     section = read_params(params, overrides).prepare
     from stages import prepare as stage
+    from stages.progress import show_download
 
-    training, test = stage.run(section)
+    training, test = stage.run(section, url=url, watch=show_download)
     print(
         f"{len(training):,} training and {len(test):,} test images of {training.size} by"
         f" {training.size} pixels in {len(training.classes)} classes, in data/prepared"

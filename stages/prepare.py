@@ -1,13 +1,14 @@
 """Stage `prepare`: pack the images, from the network or a folder, into one file per split."""
 
 import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from stages.files import Writes, whole
-from toypipe.cifar10 import ARCHIVE, EXTRACTED, read_cifar10
+from toypipe.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
 from toypipe.errors import ToypipeError
 from toypipe.folder import read_folder
 from toypipe.params import Folder, PrepareParams
@@ -17,6 +18,8 @@ from toypipe.split import Split, save_split
 def run(
     params: PrepareParams,
     *,
+    url: str | None = None,
+    watch: Callable[[Iterator[int]], Iterator[int]] = iter,
     raw: Path = Path("data/raw"),
     train: Writes = Path("data/prepared/train.pt"),
     test: Writes = Path("data/prepared/test.pt"),
@@ -25,6 +28,8 @@ def run(
 
     Args:
         params: The `prepare` section of params.yaml.
+        url: Where to download CIFAR-10 from, instead of the known mirrors.
+        watch: Passes on how many bytes of a download have arrived, on its way to show them.
         raw: Where CIFAR-10 is, or is downloaded to.
         train: Where the training images go.
         test: Where the test images go.
@@ -39,7 +44,7 @@ def run(
         _require_dependency(params.dataset.path)
         splits = read_folder(Path(params.dataset.path), params.dataset.size)
     else:
-        splits = read_cifar10(_find_raw(raw))
+        splits = read_cifar10(_find_raw(raw), [url] if url else MIRRORS, watch)
     with ExitStack() as stack:
         for path, split in zip((train, test), splits, strict=True):
             save_split(stack.enter_context(whole(path)), split)
