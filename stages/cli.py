@@ -125,15 +125,29 @@ def check(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa: 
 
 
 @app.command()
-def prepare(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa: B006
+def prepare(
+    params: Params = PARAMS,
+    overrides: Overrides = [],  # noqa: B006
+    url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="TOYPIPE_CIFAR10_URL",
+            metavar="URL",
+            help="Where to download CIFAR-10 from, instead of the known mirrors.",
+        ),
+    ] = None,
+) -> None:
     """Pack the images, from the network or a folder, into one file per split."""
     from stages.inputs import Inputs
 
     inputs = Inputs("prepare", params, overrides)
     from stages import diary
     from stages import prepare as stage
+    from stages.progress import show_download
 
-    training, test = stage.run(inputs.params.prepare, unchanged=inputs.require_unchanged)
+    training, test = stage.run(
+        inputs.params.prepare, unchanged=inputs.require_unchanged, url=url, watch=show_download
+    )
     print(
         f"{len(training):,} training and {len(test):,} test images of {training.size} by"
         f" {training.size} pixels in {len(training.classes)} classes, in data/prepared"

@@ -1,13 +1,13 @@
 """Stage `prepare`: pack the images, from the network or a folder, into one file per split."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from stages.files import Writes, publish
-from toypipe.cifar10 import ARCHIVE, EXTRACTED, read_cifar10
+from toypipe.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
 from toypipe.errors import ToypipeError
 from toypipe.folder import read_folder
 from toypipe.params import Folder, PrepareParams
@@ -18,6 +18,8 @@ def run(
     params: PrepareParams,
     *,
     unchanged: Callable[[], None] = lambda: None,
+    url: str | None = None,
+    watch: Callable[[Iterator[int]], Iterator[int]] = iter,
     raw: Path = Path("data/raw"),
     train: Writes = Path("data/prepared/train.pt"),
     test: Writes = Path("data/prepared/test.pt"),
@@ -27,6 +29,8 @@ def run(
     Args:
         params: The `prepare` section of params.yaml.
         unchanged: Raises if parameters, code or files have changed since they were noted.
+        url: Where to download CIFAR-10 from, instead of the known mirrors.
+        watch: Passes on how many bytes of a download have arrived, on its way to show them.
         raw: Where CIFAR-10 is, or is downloaded to.
         train: Where the training images go.
         test: Where the test images go.
@@ -41,7 +45,7 @@ def run(
         _require_dependency(params.dataset.path)
         splits = read_folder(Path(params.dataset.path), params.dataset.size)
     else:
-        splits = read_cifar10(_find_raw(raw))
+        splits = read_cifar10(_find_raw(raw), [url] if url else MIRRORS, watch)
     with publish(train, test, unchanged=unchanged) as files:
         for file, split in zip(files, splits, strict=True):
             save_split(file, split)

@@ -1,4 +1,4 @@
-"""Show a training run: a bar on a terminal, a line per epoch elsewhere."""
+"""Show a training run or a download: a bar on a terminal, lines elsewhere."""
 
 import os
 import sys
@@ -6,13 +6,22 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
+from toypipe.cifar10 import ARCHIVE_BYTES
 from toypipe.run import Epoch
 from toypipe.training import Step
 
 REFRESH = 0.25  # seconds; reading the loss waits for the device, so not at every step
 RECENT = 100  # batches whose mean loss the bar shows
+QUIET = 10.0  # seconds of a download without a line, at most
 
 
 def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
@@ -20,9 +29,11 @@ def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
 
     Under DVC there is no bar, even on a terminal: DVC has lines of its own there.
     """
-    if sys.stderr.isatty() and "DVC_STAGE" not in os.environ:
-        return _bar(events)
-    return _lines(events)
+    return _bar(events) if _has_terminal() else _lines(events)
+
+
+def _has_terminal() -> bool:
+    return sys.stderr.isatty() and "DVC_STAGE" not in os.environ
 
 
 def _lines(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
@@ -90,3 +101,39 @@ def _line(last: Step | None, epoch: Epoch, seconds: float) -> str:
     if last is not None:
         text += f", {(last.images - last.begun) / seconds:,.0f} images/s"
     return text
+
+
+def show_download(events: Iterator[int]) -> Iterator[int]:
+    """Pass on how many bytes of CIFAR-10 have arrived, showing it as `show` does."""
+    return _download_bar(events) if _has_terminal() else _download_lines(events)
+
+
+def _download_lines(events: Iterator[int]) -> Iterator[int]:
+    """Print a line for every tenth, or where that takes long, every ten seconds."""
+    tenth, shown = -1, 0.0
+    for arrived in events:
+        now = time.monotonic()
+        if arrived * 10 // ARCHIVE_BYTES != tenth or now - shown > QUIET:
+            tenth, shown = arrived * 10 // ARCHIVE_BYTES, now
+            line = f"downloading CIFAR-10: {arrived / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB"
+            print(line, file=sys.stderr, flush=True)
+        yield arrived
+
+
+def _download_bar(events: Iterator[int]) -> Iterator[int]:
+    bar = Progress(
+        TextColumn("downloading CIFAR-10"),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True),
+        expand=True,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=ARCHIVE_BYTES)
+        for arrived in events:
+            bar.update(task, completed=arrived)
+            yield arrived

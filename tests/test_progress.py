@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.progress import show
+from stages import progress
+from stages.progress import show, show_download
 from synthetic import PARAMS, ROOT, make_split, make_train_params
+from toypipe.cifar10 import ARCHIVE_BYTES
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
 from toypipe.run import Epoch
@@ -111,6 +113,32 @@ def test_an_epoch_whose_steps_were_all_taken_earlier_is_shown(
         r"epoch 3  train loss 0\.5000  validation loss 0\.2500, accuracy 0\.7500  \d+\.\d s\n"
     )
     assert re.fullmatch(expected, capsys.readouterr().err)
+
+
+def test_download_is_a_line_for_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    """Off a terminal every tenth of a download is a line, and every number is passed on."""
+    arrived = [*range(0, ARCHIVE_BYTES, 100_000), ARCHIVE_BYTES]
+    assert list(show_download(iter(arrived))) == arrived
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[0] == "downloading CIFAR-10: 0 of 170 MB"
+    assert lines[2] == "downloading CIFAR-10: 34 of 170 MB"
+    assert lines[-1] == "downloading CIFAR-10: 170 of 170 MB"
+
+
+def test_slow_download_is_heard_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a tenth takes long, there is a line whenever some seconds have passed."""
+    monkeypatch.setattr(progress, "QUIET", 0.0)
+    list(show_download(iter([0, 1_000_000, 2_000_000])))
+    assert [line.split()[2] for line in capsys.readouterr().err.splitlines()] == ["0", "1", "2"]
+
+
+def test_no_download_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing has to be fetched, nothing is said of it."""
+    assert list(show_download(iter([]))) == []
+    assert capsys.readouterr().err == ""
 
 
 # on a terminal --------------------------------------------------------------------------------
@@ -222,3 +250,23 @@ def test_under_dvc_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     output = read(terminal).decode()
     os.close(terminal)
     assert [bool(LINE.fullmatch(line)) for line in output.splitlines()] == [True, True]
+
+
+@on_terminal
+def test_download_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a download shows bytes, speed and time left, and leaves no line."""
+    terminal, end = pty.openpty()
+    arrived = [0, ARCHIVE_BYTES // 2, ARCHIVE_BYTES]
+    with os.fdopen(end, "w") as stderr, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stderr)
+        patch.setenv("TERM", "xterm")
+        patch.setenv("COLUMNS", "100")
+        seen = []
+        for count in show_download(iter(arrived)):
+            seen.append(count)
+            time.sleep(0.15)
+    output = read(terminal)
+    os.close(terminal)
+    assert seen == arrived
+    assert re.search(r"downloading CIFAR-10 .*━.*85\.2/170\.5 MB.* left", output.decode())
+    assert_clean(output)
