@@ -113,7 +113,7 @@ def _train(
             run, training.to(target), validation.to(target) if validation else None, params
         )
         with interrupts.held():
-            for _ in watch(_kept(events, run, folder, params, len(training))):
+            for _ in watch(keep_state(events, run, folder, params, len(training))):
                 pass
 
     weights = io.BytesIO()
@@ -123,10 +123,22 @@ def _train(
     return weights.getvalue(), table, last
 
 
-def _kept(
+def keep_state(
     events: Iterator[Step | Epoch], run: Run, folder: RunFolder, params: TrainParams, images: int
 ) -> Iterator[Step | Epoch]:
-    """Pass the events of a run on; save its state in good time, and when it is asked to end."""
+    """Pass the events of a run on; save its state in good time, and when it is asked to end.
+
+    Args:
+        events: Of `train`.
+        run: What it trains.
+        folder: Where the state goes.
+        params: The `train` section of params.yaml.
+        images: How many are trained on.
+
+    Raises:
+        ToypipeError: The run has diverged: such a state is not saved.
+        Interrupted: The process was asked to end; the state is saved.
+    """
     for event in events:
         yield event
         match event:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toypipe.devices import DeviceName, pick_device
+from toypipe.devices import DeviceName, describe, enough_memory, pick_device
 from toypipe.errors import ToypipeError
 
 
@@ -28,3 +28,28 @@ def test_a_device_that_is_not_there_is_refused(name: DeviceName) -> None:
         pytest.skip(f"{name} is there")
     with pytest.raises(ToypipeError, match=rf"no device {name} .*found: .*cpu.*--device"):
         pick_device(name)
+
+
+def test_too_little_memory_is_explained() -> None:
+    """What asks for more than there is hears which batch size it tried."""
+    with (
+        pytest.raises(ToypipeError, match=r"memory ran out with train\.batch_size 512 .*lower it"),
+        enough_memory("train.batch_size", 512),
+    ):
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def test_other_errors_are_not_about_memory() -> None:
+    """A defect stays a defect."""
+    with pytest.raises(RuntimeError, match="shape"), enough_memory("train.batch_size", 512):
+        torch.zeros(3).view(2)
+
+
+def test_what_decides_the_bits_is_described() -> None:
+    """Device, processor, threads and versions, all in words."""
+    described = describe(torch.device("cpu"))
+
+    assert described["device"] == "cpu"
+    assert described["threads"] == str(torch.get_num_threads())
+    assert described["torch"] == torch.__version__
+    assert torch.backends.cpu.get_cpu_capability() in described["cpu"]

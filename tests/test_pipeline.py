@@ -153,3 +153,46 @@ def test_plots_are_drawn_without_a_warning(recorded: Project) -> None:
     assert "WARNING" not in output
     for title in ("Loss", "Validation accuracy", "Confusion matrix", "F1 of each class"):
         assert title in output
+
+
+def test_a_finished_training_is_delivered_again(project: Project) -> None:
+    """Whatever has become of the outputs and of DVC's cache, it is not trained twice."""
+    before = project.files()
+    project.run("rm", "-rf", ".dvc/cache", "data/model", "data/reports/loss.csv")
+    output = project.run("dvc", "repro", "--force")
+
+    assert "finished already" in output
+    assert project.files() == before
+
+
+def test_two_experiments_with_the_same_training_share_it(project: Project) -> None:
+    """Queued at once, they are tested otherwise: one trains, the other takes its result."""
+    project.forget()
+    project.run("dvc", "exp", "run", "--queue", "-S", "train.epochs=60", "-S", "evaluate.views=1,2")
+    project.run("dvc", "queue", "start", "--jobs", "2")
+    for _ in range(120):
+        time.sleep(1)
+        if project.run("dvc", "queue", "status").count("Success") == 2:
+            break
+    names = [line.split()[0] for line in project.run("dvc", "queue", "status").splitlines()[1:3]]
+    logs = [project.run("dvc", "queue", "logs", name) for name in names]
+
+    assert sum("epoch 60/60" in log for log in logs) == 1
+    assert sum("finished already" in log for log in logs) == 1
+    assert project.run("python", "-m", "stages", "runs").count(" finished ") == 1
+
+
+def test_nothing_is_written_through_a_link_into_the_cache(project: Project) -> None:
+    """With hard links a direct run, even by root, leaves what DVC keeps as it was."""
+    project.run("dvc", "config", "cache.type", "hardlink")
+    project.run("dvc", "checkout", "--relink")
+    before = project.files()
+    model = project.path / "data/model/checkpoint.pt"
+    assert model.stat().st_nlink > 1
+    project.run("python", "-m", "stages", "train", "-S", "train.seed=7")
+    project.run("python", "-m", "stages", "prepare", "-S", "prepare.dataset.size=8")
+    assert project.files() != before
+
+    project.run("git", "checkout", "--", "data/reports")
+    project.run("dvc", "checkout", "--force")
+    assert project.files() == before
