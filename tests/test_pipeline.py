@@ -96,7 +96,7 @@ def test_images_of_another_size_are_prepared_anew(project: Project) -> None:
     """DVC's run cache is blind to any parameter named `size`, so prepare must do without it."""
     for size in (24, 16, 24):
         text = (project.path / "params.yaml").read_text()
-        (project.path / "params.yaml").write_text(re.sub(r"size: \d+ ", f"size: {size} ", text, 1))
+        (project.path / "params.yaml").write_text(re.sub(r"size: \d+ ", f"size: {size} ", text))
         project.run("dvc", "repro", "prepare")
         content = torch.load(project.path / "data/prepared/train.pt", weights_only=True)
 
