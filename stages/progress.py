@@ -26,7 +26,7 @@ def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
 
 
 def _lines(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
-    start = time.monotonic()
+    start, step = time.monotonic(), None
     for event in events:
         match event:
             case Step():
@@ -53,6 +53,7 @@ def _bar(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
     with bar:
         task = bar.add_task("", total=None, epoch="", loss="", speed="")
         start = shown = time.monotonic()
+        step = None
         for event in events:
             now = time.monotonic()
             match event:
@@ -76,14 +77,16 @@ def _bar(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
             yield event
 
 
-def _line(last: Step, epoch: Epoch, seconds: float) -> str:
-    """Describe a finished epoch."""
+def _line(last: Step | None, epoch: Epoch, seconds: float) -> str:
+    """Describe a finished epoch; of one that was stopped after its last step, no step is seen."""
     measured = ""
     if epoch.validation_loss is not None:
         measured = (
             f"  validation loss {epoch.validation_loss:.4f},"
             f" accuracy {epoch.validation_accuracy:.4f}"
         )
+    if last is None:
+        return f"epoch {epoch.epoch:g}  train loss {epoch.train_loss:.4f}{measured}"
     width = len(str(last.epochs))
     return (
         f"epoch {last.epoch:{width}}/{last.epochs}  train loss {epoch.train_loss:.4f}{measured}"
