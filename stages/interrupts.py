@@ -95,4 +95,5 @@ def _end_with_dvc() -> None:
         pass  # it has died meanwhile
     except (psutil.AccessDenied, StopIteration):
         return  # not ours to watch
-    os.kill(os.getpid(), signal.SIGTERM)
+    if interrupts.received is None:  # else a second request would cut short what the first began
+        os.kill(os.getpid(), signal.SIGTERM)
