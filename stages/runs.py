@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from stages.files import json_bytes, whole
-from toypipe.errors import BusyError
+from toypipe.errors import BusyError, ToypipeError
 
 if TYPE_CHECKING:
     from toypipe.run import Run
@@ -48,10 +48,10 @@ class RunFolder:
     def record(self) -> dict[str, Any]:
         """What run.json says: what is trained, on what, and how far it has come."""
         try:
-            record: dict[str, Any] = json.loads((self.path / "run.json").read_bytes())
+            record = json.loads((self.path / "run.json").read_bytes())
         except (OSError, ValueError):
             return {}
-        return record
+        return record if isinstance(record, dict) else {}
 
     def note(self, **values: Any) -> None:
         """Add to run.json."""
@@ -95,12 +95,20 @@ class RunFolder:
         Raises:
             ToypipeError: There is a state, but it is damaged.
         """
-        from toypipe.archive import load_archive
+        import torch
+
+        from toypipe.archive import DAMAGED, load_archive
 
         path = self.path / "state.pt"
         if not path.exists():
             return False
-        run.load_state_dict(load_archive(path, remedy="`toypipe train`"))
+        state = load_archive(path, remedy="`toypipe train` makes it")
+        try:
+            run.load_state_dict(state)
+        except torch.OutOfMemoryError:
+            raise  # the state is well, and needed again
+        except DAMAGED:
+            raise ToypipeError(f"{path} is the state of something else") from None
         return True
 
     def finish(self, results: Mapping[str, bytes]) -> None:
@@ -111,15 +119,18 @@ class RunFolder:
         self.note(results={name: _md5(content) for name, content in results.items()})
         (self.path / "state.pt").unlink(missing_ok=True)
 
-    def results(self) -> dict[str, bytes] | None:
-        """Return the files of a finished run; None if it is not, or they are not what they were."""
+    def results(self, names: Iterable[str]) -> dict[str, bytes] | None:
+        """Return the files of a finished run; None if it is not, or they are not what they were.
+
+        Args:
+            names: Of all its files.
+        """
+        sums = self.record.get("results")
         try:
-            sums = self.record["results"]
-            results = {name: (self.path / name).read_bytes() for name in sums}
-        except (OSError, KeyError):
+            results = {name: (self.path / name).read_bytes() for name in names}
+        except OSError:
             return None
-        whole = all(_md5(content) == sums[name] for name, content in results.items())
-        return results if whole else None
+        return results if sums == {name: _md5(each) for name, each in results.items()} else None
 
 
 @contextmanager
