@@ -39,7 +39,7 @@ def run(
     """
     if isinstance(params.dataset, Folder):
         _require_dependency(params.dataset.path)
-        splits = read_folder(Path(params.dataset.path), params.dataset.size)
+        splits = read_folder(Path(params.dataset.path), params.dataset.pixels)
     else:
         splits = read_cifar10(_find_raw(raw))
     with publish(train, test, unchanged=unchanged) as files:
