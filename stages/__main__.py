@@ -1,5 +1,17 @@
 """`python -m stages`: the commands of the folder one stands in."""
 
+import os
+import sys
+
 from stages.cli import app
 
-app(prog_name="toypipe")
+try:
+    app(prog_name="toypipe")
+except SystemExit as end:
+    if isinstance(end.code, int):
+        # Python takes most of a second to put torch away. DVC looks at parameters, code and data
+        # only after that: an edit meanwhile would be recorded as what was used.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code)
+    raise
