@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,7 @@ OUTPUTS = {
     "train": ["data/model/checkpoint.pt", "data/reports/loss.csv", "data/reports/train.json"],
     "evaluate": [f"data/reports/{n}" for n in ("test.json", "confusion.csv", "per_class.csv")],
 }
+MADE = list(itertools.chain(*OUTPUTS.values()))
 GONE_AFTER = 5.0  # seconds in which a stage must have ended that nobody waits for
 LIMIT = 120.0  # seconds for any command; on a machine that does much else too
 
@@ -214,7 +216,6 @@ class Arena:
     def __init__(self, root: Path) -> None:
         """Run everything once, undisturbed."""
         self.root, self._numbers, self._lock = root, itertools.count(), threading.Lock()
-        self._truths: dict[str, Truth] = {}
         make_project(root / "first", each=12, epochs=60)
         first = Subject(root / "first")
         # States are saved often, so that a short run has many to go on from.
@@ -224,7 +225,7 @@ class Arena:
         first.commit("Parameters A")
         self.recorded = first.truth()
         first.forget()
-        for old, new in [("size: 16 ", "size: 24 "), ("lr: 0.01\n", "lr: 0.02\n"), *VIEWS]:
+        for old, new in [("pixels: 16 ", "pixels: 24 "), ("lr: 0.01\n", "lr: 0.02\n"), *VIEWS]:
             first.edit("params.yaml", old, new)
         self.before, self.seconds = {}, {}
         for stage in STAGES:
@@ -257,15 +258,13 @@ class Arena:
             number = next(self._numbers)
         return subject.copy(f"copy-{number}")
 
-    def truth_of(self, name: str, subject: Subject) -> Truth | None:
-        """Return what a project comes to undisturbed; None if it cannot run. Asked once a name."""
-        if name not in self._truths:
-            copy = self.copy_of(subject)
-            if copy.end("dvc", "repro") != 0:
-                return None
-            self._truths[name] = copy.truth()
-            shutil.rmtree(copy.path)
-        return self._truths[name]
+    def truth_of(self, subject: Subject, *options: str) -> Truth:
+        """Return what a project comes to undisturbed, by `dvc repro` with some options."""
+        copy = self.copy_of(subject)
+        copy.run("dvc", "repro", *options)
+        truth = copy.truth()
+        shutil.rmtree(copy.path)
+        return truth
 
 
 VIEWS = [("views: 1 ", "views: 2 ")]
@@ -296,7 +295,13 @@ def differing(files: Mapping[str, bytes], wanted: Mapping[str, bytes]) -> list[s
 
 
 def judge(
-    arena: Arena, subject: Subject, what: str, *, stage: str = "", truth: Truth | None = None
+    arena: Arena,
+    subject: Subject,
+    what: str,
+    *,
+    stage: str = "",
+    truth: Truth | None = None,
+    known: Sequence[Truth] = (),
 ) -> Tally:
     """After a fault: let the next run go on undisturbed, and compare all with the truth.
 
@@ -306,10 +311,11 @@ def judge(
         what: The fault, in words.
         stage: To run this directly, instead of all under DVC.
         truth: What it should come to, if not to parameters B.
+        known: What else an undisturbed run may have recorded before.
     """
     truth = truth or arena.truth
     tally = Tally(1, orphans=subject.orphans())
-    wrong = wrong_entries(subject, arena.recorded, arena.truth, truth)
+    wrong = wrong_entries(subject, arena.recorded, arena.truth, truth, *known)
     tally.records = len(wrong)
     if stage:
         wanted = dict(subject.files())
@@ -380,7 +386,7 @@ def kill(arena: Arena, random: Random, stage: str, *, under_dvc: bool, group: bo
         if hit:
             break
         shutil.rmtree(subject.path)
-    again = stage if not under_dvc and random.random() < 0.5 else ""
+    again = stage if not under_dvc and random.random() < 0.75 else ""
     how = f"{'all of ' if group else ''}{stage}{' under DVC' if under_dvc else ''}"
     return judge(arena, subject, f"kill {how} after {moment:.2f} s", stage=again)
 
@@ -530,7 +536,7 @@ def invert(path: Path) -> None:
 
 
 PARAMS_EDITS = {
-    "prepare": replace("size: 24 ", "size: 32 "),
+    "prepare": replace("pixels: 24 ", "pixels: 32 "),
     "train": replace("lr: 0.02\n", "lr: 0.03\n"),
     "evaluate": replace("views: 2 ", "views: 6 "),
 }
@@ -576,30 +582,28 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     before = path.read_bytes()
     edit.change(changed.path / edit.file)
     truth: Truth | None = None
+    known = [arena.recorded, arena.truth]
     if edit.harmless:
         truth = with_md5_of(arena.truth, changed, edit.file)
+        known.append(truth)
     elif edit.runs:
-        truth = arena.truth_of(f"{edit.change} {edit.file}", changed)
-        assert truth is not None, edit.name
+        truth = arena.truth_of(changed)
+        known.append(truth)
+        if edit.file in MADE and edit.change is not remove:
+            # All of the pipeline would make this file anew, the stage alone takes it as it is.
+            known.append(arena.truth_of(changed, "--single-item", edit.stage))
     content = (changed.path / edit.file).read_bytes() if edit.change is not remove else None
     shutil.rmtree(changed.path)
 
-    log = ".toypipe/runs/*/log.txt"
     with subject.started("dvc", "repro") as process:
         victim = await_(lambda: subject.stage(edit.stage) or process.poll() is not None)
         assert isinstance(victim, psutil.Process), subject.printed
-        if edit.stage == "train":
-            # Either at any time, or so late that a finished training is kept.
-            if edit.change is remove or random.random() < 0.5:
-                await_(lambda: list(subject.path.glob(log)))
-                late = not subject.printed
-            else:
-                late = False
-                wait_a_part(arena, random, edit.stage, victim)
+        late = edit.stage == "train" and (edit.change is remove or random.random() < 0.5)
+        if late:  # so late that the training is finished, and kept
+            await_(lambda: list(subject.path.glob(".toypipe/runs/*/log.txt")) or process.poll())
         else:
-            late = False
-            await_(lambda: catches(victim, signal.SIGTERM))
-            time.sleep(0.2 + random.random() * 0.6 * arena.seconds[edit.stage])
+            await_(lambda: catches(victim, signal.SIGTERM) or process.poll() is not None)
+            time.sleep(random.random() * 0.7 * arena.seconds[edit.stage])
         if content is None:
             path.unlink()
         else:
@@ -607,9 +611,8 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     code = process.returncode
 
     what = f"{edit.name} (DVC ended with {code})"
-    truths = [arena.recorded, arena.truth, *([truth] if truth else [])]
     tally = Tally(tracebacks=subject.printed.count("Traceback"), orphans=subject.orphans())
-    wrong = wrong_entries(subject, *truths)
+    wrong = wrong_entries(subject, *known)
     entry = subject.entries()[edit.stage]
     if code != 0 and entry == arena.recorded.entries[edit.stage]:
         # What the stage would have published is not there: DVC had removed what was before.
@@ -619,17 +622,16 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     subject.printed = ""
 
     if truth is not None:
-        tally.add(judge(arena, arena.copy_of(subject), f"{what}, as it is", truth=truth))
+        copy = arena.copy_of(subject)
+        tally.add(judge(arena, copy, f"{what}, as it is", truth=truth, known=known))
     path.write_bytes(before)
-    if edit.file in OUTPUTS["prepare"] + OUTPUTS["train"]:
-        late = False  # DVC knows the file only by the run that made it
     if late and code != 0:
         with subject.started("dvc", "repro"):
             pass
         if "delivering it" not in subject.printed:
             tally.outputs += 1
             tally.notes.append(f"{what}: put back, it was not delivered\n{subject.printed}")
-    tally.add(judge(arena, subject, f"{what}, put back"))
+    tally.add(judge(arena, subject, f"{what}, put back", known=known))
     tally.count = 1
     return tally
 
@@ -877,13 +879,14 @@ def bad_state(arena: Arena, random: Random, file: str, corruption: str) -> Tally
     (kept,) = subject.path.glob(f".toypipe/runs/*/{file}")
     put(kept, kinds[corruption](kept.read_bytes(), random))
     what = f"{'finished' if finished else 'stopped'} training's {file}: {corruption}"
-    if finished:
-        (subject.path / "data/model/checkpoint.pt").unlink()
-        code = subject.end(*direct("train"))
-    else:
-        code = 0
+    (subject.path / "data/model/checkpoint.pt").unlink(missing_ok=True)
+    code = subject.end(*direct("train"))
+    wanted = 0
+    if kept.is_dir() and code == 2:  # nothing can be written where a folder lies: that is said
+        wanted = 2
+        subject.run("python", "-m", "stages", "runs", "--clear")
     tally = judge(arena, subject, what)
-    if code != 0:
+    if code != wanted:
         tally.outputs += 1
         tally.notes.append(f"{what}: exit code {code}\n{subject.printed[-2000:]}")
     if (arena.root / "pwned").exists() or (subject.path / "pwned").exists():
@@ -972,7 +975,7 @@ def cases(arena: Arena) -> dict[str, list[Case]]:
     both = (False, True)
     kills: list[Case] = [
         lambda a, r, s=stage, d=under, g=group: kill(a, r, s, under_dvc=d, group=g)
-        for stage, times in (("check", 3), ("prepare", 6), ("train", 12), ("evaluate", 5))
+        for stage, times in (("check", 4), ("prepare", 6), ("train", 10), ("evaluate", 5))
         for under, group in itertools.product(both, both)
         for _ in range(times)
     ]
@@ -1019,14 +1022,12 @@ def cases(arena: Arena) -> dict[str, list[Case]]:
         for file, own in (
             ("state.pt", {**ANY_FILE, **TORCH_FILE, **STATE}),
             ("run.json", {**ANY_FILE, **RECORD}),
-            ("checkpoint.pt", dict.fromkeys(("empty", "truncated", "one bit", "folder"))),
+            ("checkpoint.pt", dict.fromkeys(("empty", "truncated", "one bit"))),
             ("train.json", dict.fromkeys(("empty", "truncated", "one bit"))),
         )
         for corruption in own
     ]
-    edited: list[Case] = [
-        lambda a, r, e=edit: edit_in_mid_run(a, r, e) for edit in edits(arena)
-    ]
+    edited: list[Case] = [lambda a, r, e=edit: edit_in_mid_run(a, r, e) for edit in edits(arena)]
     return {
         "kills of a stage": kills,
         "deaths of DVC": deaths,
@@ -1041,8 +1042,8 @@ def attempt(arena: Arena, kind: str, number: int, case: Case, seed: int) -> Tall
     """Try one; what keeps it from being tried is a failure too."""
     try:
         return case(arena, Random(f"{seed} {kind} {number}"))
-    except Exception as error:  # noqa: BLE001 - the others are to go on
-        return Tally(1, outputs=1, notes=[f"{type(error).__name__}: {error}"])
+    except Exception:  # noqa: BLE001 - the others are to go on
+        return Tally(1, outputs=1, notes=[f"{kind} {number}: {traceback.format_exc()}"])
 
 
 def row(kind: str, tally: Tally) -> str:
@@ -1063,7 +1064,9 @@ def main(seed: int, only: Sequence[str], share: float) -> int:
     if not only or "parameter files" in only:
         table["parameter files"] = bad_parameters(round(500 * share), seed)
     arena = Arena(root)
-    chosen = {kind: list(enumerate(c)) for kind, c in cases(arena).items() if kind in (only or [kind])}
+    chosen = {
+        kind: list(enumerate(c)) for kind, c in cases(arena).items() if kind in (only or [kind])
+    }
     with ThreadPoolExecutor(2) as pool:
         for kind, numbered in chosen.items():
             picked = Random(f"{seed} {kind}").sample(numbered, round(len(numbered) * share))
@@ -1072,7 +1075,8 @@ def main(seed: int, only: Sequence[str], share: float) -> int:
             table[kind] = Tally()
             for done in tried:
                 table[kind].add(done.result())
-            print(f"{kind}: {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
+            took = f"{time.monotonic() - begun:.0f} s"
+            print(f"{row(kind, table[kind])} {took}", file=sys.stderr, flush=True)
             for note in sorted(set(table[kind].notes)):
                 print(note, file=sys.stderr, flush=True)
     print(
