@@ -29,6 +29,8 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
+from functools import partial
+from hashlib import md5
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -40,6 +42,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -175,6 +178,11 @@ class Subject(Project):
                     return process
         return None
 
+    def await_stage(self, name: str, process: subprocess.Popen[bytes]) -> psutil.Process | None:
+        """Wait until a command runs a stage; None if the command ends before."""
+        found = await_(lambda: self.stage(name) or process.poll() is not None)
+        return found if isinstance(found, psutil.Process) else None
+
     def orphans(self) -> int:
         """Count the processes that are there after some seconds, and end them."""
         await_(lambda: not self.processes(), GONE_AFTER)
@@ -210,13 +218,18 @@ def catches(process: psutil.Process | subprocess.Popen[bytes], number: int) -> b
     return False
 
 
+def await_catching(process: psutil.Process | subprocess.Popen[bytes]) -> None:
+    """Wait until a stage is ready for SIGTERM, or has ended."""
+    await_(lambda: catches(process, signal.SIGTERM) or not psutil.pid_exists(process.pid))
+
+
 class Arena:
     """A project before each of its stages, what it should come to, and how long that takes."""
 
     def __init__(self, root: Path) -> None:
         """Run everything once, undisturbed."""
         self.root, self._numbers, self._lock = root, itertools.count(), threading.Lock()
-        make_project(root / "first", each=12, epochs=60)
+        make_project(root / "first", each=12, epochs=2)
         first = Subject(root / "first")
         # States are saved often, so that a short run has many to go on from.
         text = "SOONEST, LATEST = 1.0, 55.0"
@@ -225,15 +238,14 @@ class Arena:
         first.commit("Parameters A")
         self.recorded = first.truth()
         first.forget()
-        for old, new in [("pixels: 16 ", "pixels: 24 "), ("lr: 0.01\n", "lr: 0.02\n"), *VIEWS]:
+        for old, new in FROM_A_TO_B:
             first.edit("params.yaml", old, new)
         self.before, self.seconds = {}, {}
         for stage in STAGES:
             self.before[stage] = first.copy(f"before-{stage}")
             start = time.monotonic()
-            assert first.end(*direct(stage)) == 0, first.printed
-            self.seconds[stage] = time.monotonic() - start
             first.run("dvc", "repro", stage)
+            self.seconds[stage] = time.monotonic() - start
         self.truth = first.truth()
         self.finished = first
         self.paused = self._pause()
@@ -267,7 +279,12 @@ class Arena:
         return truth
 
 
-VIEWS = [("views: 1 ", "views: 2 ")]
+FROM_A_TO_B = (
+    ("pixels: 16 ", "pixels: 24 "),
+    ("epochs: 2 ", "epochs: 60 "),
+    ("lr: 0.01\n", "lr: 0.02\n"),
+    ("views: 1 ", "views: 2 "),
+)
 
 
 def direct(stage: str) -> list[str]:
@@ -346,8 +363,8 @@ def judge(
     if tally.good:
         shutil.rmtree(subject.path)
     else:
-        found = "; ".join([*wrong, *bad, *litter])
-        tally.notes.append(f"{what}: {found}\n{subject.printed[-3000:]}")
+        place = "; ".join([*wrong, *bad, *litter])
+        tally.notes.append(f"{what}: {place}\n{subject.printed[-3000:]}")
     return tally
 
 
@@ -371,9 +388,9 @@ def kill(arena: Arena, random: Random, stage: str, *, under_dvc: bool, group: bo
         subject = arena.copy(stage)
         command = ["dvc", "repro"] if under_dvc else direct(stage)
         with subject.started(*command) as process:
-            victim = await_(lambda s=subject, p=process: s.stage(stage) or p.poll() is not None)
+            victim = subject.await_stage(stage, process)
             start = time.monotonic()
-            if isinstance(victim, psutil.Process):
+            if victim is not None:
                 wait_a_part(arena, random, stage, victim)
                 hit = victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE
                 if group:
@@ -398,8 +415,8 @@ def dvc_dies(arena: Arena, random: Random, stage: str, number: signal.Signals) -
     """End DVC alone while it runs a stage; the stage must follow it within seconds."""
     subject = arena.copy(stage)
     with subject.started("dvc", "repro") as process:
-        victim = await_(lambda: subject.stage(stage) or process.poll() is not None)
-        assert isinstance(victim, psutil.Process), subject.printed
+        victim = subject.await_stage(stage, process)
+        assert victim is not None
         start = time.monotonic()
         wait_a_part(arena, random, stage, victim)
         moment = time.monotonic() - start
@@ -417,7 +434,7 @@ def interrupt(
     for _ in range(10):
         subject = arena.copy(stage)
         with subject.started(*direct(stage)) as process:
-            await_(lambda p=process: catches(p, signal.SIGTERM) or p.poll() is not None)
+            await_catching(process)
             start = time.monotonic()
             wait_a_part(arena, random, stage, process)
             moment = time.monotonic() - start
@@ -438,7 +455,7 @@ def interrupt(
     return tally
 
 
-def interrupt_waiting(arena: Arena, number: signal.Signals) -> Tally:
+def interrupt_waiting(arena: Arena, _: Random, number: signal.Signals) -> Tally:
     """Ask a training to end that waits for another of the same; the other is not disturbed."""
     subject = arena.copy("train")
     with subject.started(*direct("train")) as first:
@@ -528,8 +545,6 @@ def invert(path: Path) -> None:
         torch.save(content, buffer)
         path.write_bytes(buffer.getvalue())
         return
-    from PIL import Image, ImageOps
-
     with Image.open(path) as picture:
         inverted = ImageOps.invert(picture)
     inverted.save(path)
@@ -576,33 +591,23 @@ def edits(arena: Arena) -> list[Edit]:
 
 def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     """Change a file while a stage runs; then go on with it as it is now, and with it put back."""
-    subject = arena.copy(edit.stage)
     changed = arena.copy(edit.stage)
-    path = subject.path / edit.file
-    before = path.read_bytes()
     edit.change(changed.path / edit.file)
-    truth: Truth | None = None
-    known = [arena.recorded, arena.truth]
-    if edit.harmless:
-        truth = with_md5_of(arena.truth, changed, edit.file)
-        known.append(truth)
-    elif edit.runs:
-        truth = arena.truth_of(changed)
-        known.append(truth)
-        if edit.file in MADE and edit.change is not remove:
-            # All of the pipeline would make this file anew, the stage alone takes it as it is.
-            known.append(arena.truth_of(changed, "--single-item", edit.stage))
+    truth, known = _truth_of(arena, edit, changed)
     content = (changed.path / edit.file).read_bytes() if edit.change is not remove else None
     shutil.rmtree(changed.path)
 
+    subject = arena.copy(edit.stage)
+    path = subject.path / edit.file
+    before = path.read_bytes()
     with subject.started("dvc", "repro") as process:
-        victim = await_(lambda: subject.stage(edit.stage) or process.poll() is not None)
-        assert isinstance(victim, psutil.Process), subject.printed
+        victim = subject.await_stage(edit.stage, process)
+        assert victim is not None
         late = edit.stage == "train" and (edit.change is remove or random.random() < 0.5)
         if late:  # so late that the training is finished, and kept
-            await_(lambda: list(subject.path.glob(".toypipe/runs/*/log.txt")) or process.poll())
+            await_(lambda: list(subject.path.glob(".toypipe/runs/*/state.pt")) or process.poll())
         else:
-            await_(lambda: catches(victim, signal.SIGTERM) or process.poll() is not None)
+            await_catching(victim)
             time.sleep(random.random() * 0.7 * arena.seconds[edit.stage])
         if content is None:
             path.unlink()
@@ -613,8 +618,7 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     what = f"{edit.name} (DVC ended with {code})"
     tally = Tally(tracebacks=subject.printed.count("Traceback"), orphans=subject.orphans())
     wrong = wrong_entries(subject, *known)
-    entry = subject.entries()[edit.stage]
-    if code != 0 and entry == arena.recorded.entries[edit.stage]:
+    if code != 0 and subject.entries()[edit.stage] == arena.recorded.entries[edit.stage]:
         # What the stage would have published is not there: DVC had removed what was before.
         wrong += [name for name in OUTPUTS[edit.stage] if (subject.path / name).exists()]
     tally.records = len(wrong)
@@ -626,8 +630,7 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
         tally.add(judge(arena, copy, f"{what}, as it is", truth=truth, known=known))
     path.write_bytes(before)
     if late and code != 0:
-        with subject.started("dvc", "repro"):
-            pass
+        subject.end("dvc", "repro")
         if "delivering it" not in subject.printed:
             tally.outputs += 1
             tally.notes.append(f"{what}: put back, it was not delivered\n{subject.printed}")
@@ -636,10 +639,23 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     return tally
 
 
+def _truth_of(arena: Arena, edit: Edit, changed: Subject) -> tuple[Truth | None, list[Truth]]:
+    """Return what an edited project comes to, if anything, and all that may be recorded."""
+    known = [arena.recorded, arena.truth]
+    if edit.harmless:
+        truth = with_md5_of(arena.truth, changed, edit.file)
+    elif edit.runs:
+        truth = arena.truth_of(changed)
+        if edit.file in MADE and edit.change is not remove:
+            # All of the pipeline would make this file anew, the stage alone takes it as it is.
+            known.append(arena.truth_of(changed, "--single-item", edit.stage))
+    else:
+        return None, known
+    return truth, [*known, truth]
+
+
 def with_md5_of(truth: Truth, changed: Project, file: str) -> Truth:
     """Return the truth after an edit that changes nothing but a module's md5."""
-    from hashlib import md5
-
     content = (changed.path / file).read_bytes()
     digest = md5(content, usedforsecurity=False).hexdigest()
 
@@ -673,11 +689,18 @@ def limit_files(arena: Arena, random: Random, stage: str) -> Tally:
     subject = arena.copy(stage)
     before = subject.files()
     code = subject.end(sys.executable, "-c", LIMITED, str(size), stage)
-    return _judge_failed_write(arena, subject, stage, before, code, f"{stage} within {size} bytes")
+    what = f"{stage} within {size} bytes"
+    return _judge_failed_write(arena, subject, stage=stage, before=before, code=code, what=what)
 
 
 def _judge_failed_write(
-    arena: Arena, subject: Subject, stage: str, before: Mapping[str, bytes], code: int, what: str
+    arena: Arena,
+    subject: Subject,
+    *,
+    stage: str,
+    before: Mapping[str, bytes],
+    code: int,
+    what: str,
 ) -> Tally:
     """Look for half-written files and litter, then judge as after any fault."""
     wanted = {**before, **(arena.truth.files if code == 0 else {})}
@@ -719,7 +742,7 @@ def fill_disk(arena: Arena, random: Random, stage: str, folder: str) -> Tally:
     shutil.copytree(aside, place, dirs_exist_ok=True)
     shutil.rmtree(aside)
     what = f"{stage} with {size} bytes left for {folder}"
-    return _judge_failed_write(arena, subject, stage, before, code, what)
+    return _judge_failed_write(arena, subject, stage=stage, before=before, code=code, what=what)
 
 
 # bad files ------------------------------------------------------------------------------------
@@ -972,34 +995,33 @@ Case = Callable[[Arena, Random], Tally]
 
 def cases(arena: Arena) -> dict[str, list[Case]]:
     """Return everything that the long form tries, by its kind."""
-    both = (False, True)
+    both, asked = (False, True), (signal.SIGINT, signal.SIGTERM)
     kills: list[Case] = [
-        lambda a, r, s=stage, d=under, g=group: kill(a, r, s, under_dvc=d, group=g)
+        partial(kill, stage=stage, under_dvc=under_dvc, group=group)
         for stage, times in (("check", 4), ("prepare", 6), ("train", 10), ("evaluate", 5))
-        for under, group in itertools.product(both, both)
+        for under_dvc, group in itertools.product(both, both)
         for _ in range(times)
     ]
     deaths: list[Case] = [
-        lambda a, r, s=stage, n=number: dvc_dies(a, r, s, n)
+        partial(dvc_dies, stage=stage, number=number)
         for stage, times in (("prepare", 3), ("train", 6), ("evaluate", 2))
         for number in (signal.SIGKILL, signal.SIGTERM)
         for _ in range(times)
     ]
-    asked = (signal.SIGINT, signal.SIGTERM)
     interruptions: list[Case] = [
-        lambda a, r, s=stage, n=number, t=twice: interrupt(a, r, s, n, twice=t)
+        partial(interrupt, stage=stage, number=number, twice=twice)
         for stage, times in (("prepare", 1), ("train", 3), ("evaluate", 1))
         for number, twice in itertools.product(asked, both)
         for _ in range(times)
     ]
-    interruptions += [lambda a, _, n=number: interrupt_waiting(a, n) for number in asked]
+    interruptions += [partial(interrupt_waiting, number=number) for number in asked]
     full: list[Case] = [
-        lambda a, r, s=stage: limit_files(a, r, s)
+        partial(limit_files, stage=stage)
         for stage, times in (("check", 1), ("prepare", 4), ("train", 10), ("evaluate", 4))
         for _ in range(times)
     ]
     full += [
-        lambda a, r, s=stage, f=folder: fill_disk(a, r, s, f)
+        partial(fill_disk, stage=stage, folder=folder)
         for stage, folder, times in (
             ("prepare", "data/prepared", 2),
             ("train", "data/model", 2),
@@ -1008,8 +1030,8 @@ def cases(arena: Arena) -> dict[str, list[Case]]:
         )
         for _ in range(times)
     ]
-    torn: list[Case] = [
-        lambda a, r, s=stage, f=file, c=corruption: bad_input(a, r, s, f, c)
+    bad: list[Case] = [
+        partial(bad_input, stage=stage, file=file, corruption=corruption)
         for stage, file, own in (
             ("train", "data/prepared/train.pt", SPLIT),
             ("evaluate", "data/prepared/test.pt", SPLIT),
@@ -1017,24 +1039,24 @@ def cases(arena: Arena) -> dict[str, list[Case]]:
         )
         for corruption in {**ANY_FILE, **TORCH_FILE, **own}
     ]
-    torn += [
-        lambda a, r, f=file, c=corruption: bad_state(a, r, f, c)
-        for file, own in (
-            ("state.pt", {**ANY_FILE, **TORCH_FILE, **STATE}),
-            ("run.json", {**ANY_FILE, **RECORD}),
-            ("checkpoint.pt", dict.fromkeys(("empty", "truncated", "one bit"))),
-            ("train.json", dict.fromkeys(("empty", "truncated", "one bit"))),
+    torn = ["empty", "truncated", "one bit"]
+    bad += [
+        partial(bad_state, file=file, corruption=corruption)
+        for file, corruptions in (
+            ("state.pt", [*ANY_FILE, *TORCH_FILE, *STATE]),
+            ("run.json", [*ANY_FILE, *RECORD]),
+            ("checkpoint.pt", torn),
+            ("train.json", torn),
         )
-        for corruption in own
+        for corruption in corruptions
     ]
-    edited: list[Case] = [lambda a, r, e=edit: edit_in_mid_run(a, r, e) for edit in edits(arena)]
     return {
         "kills of a stage": kills,
         "deaths of DVC": deaths,
         "interruptions": interruptions,
-        "edits in mid-run": edited,
+        "edits in mid-run": [partial(edit_in_mid_run, edit=edit) for edit in edits(arena)],
         "writes that fail": full,
-        "bad files": torn,
+        "bad files": bad,
     }
 
 

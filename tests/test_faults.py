@@ -1,0 +1,86 @@
+"""A few faults of each kind; `make faults` injects hundreds, at random moments."""
+
+import signal
+import sys
+from random import Random
+
+import pytest
+
+import faults
+from faults import Arena, Edit, Tally
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="moments are found in /proc")
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Arena:
+    """Return a project before each of its stages, and the truth."""
+    return Arena(tmp_path_factory.mktemp("arena"))
+
+
+def require(tally: Tally) -> None:
+    """Hold a fault to have cost nothing but time."""
+    assert tally.count == 1
+    assert tally.good, "\n".join(tally.notes)
+
+
+@pytest.mark.parametrize(
+    ("stage", "under_dvc", "group"), [("train", True, True), ("train", False, False)]
+)
+def test_a_killed_stage_is_gone_on_with(
+    arena: Arena, stage: str, *, under_dvc: bool, group: bool
+) -> None:
+    """Alone or with DVC, at any moment: the next run ends with the bytes of one never killed."""
+    require(faults.kill(arena, Random(1), stage, under_dvc=under_dvc, group=group))
+
+
+def test_a_stage_ends_with_its_dvc(arena: Arena) -> None:
+    """Within seconds, and the next run goes on."""
+    require(faults.dvc_dies(arena, Random(2), "train", signal.SIGKILL))
+
+
+@pytest.mark.parametrize(
+    ("stage", "number", "twice"),
+    [("train", signal.SIGTERM, False), ("evaluate", signal.SIGINT, True)],
+)
+def test_an_interrupted_stage_says_so(
+    arena: Arena, stage: str, number: signal.Signals, *, twice: bool
+) -> None:
+    """It ends with 128 and the signal's number, whatever it was at, and the next run goes on."""
+    require(faults.interrupt(arena, Random(3), stage, number, twice=twice))
+
+
+def test_an_edit_in_mid_run_is_never_recorded(arena: Arena) -> None:
+    """Put back, or run as it is now: what is recorded is what was used."""
+    edit = Edit("train", "toypipe/losses.py", faults.comment, harmless=True)
+    require(faults.edit_in_mid_run(arena, Random(4), edit))
+
+
+def test_a_write_that_fails_leaves_nothing(arena: Arena) -> None:
+    """No half-written file and no temporary one, and with room the next run goes on."""
+    require(faults.limit_files(arena, Random(5), "train"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "corruption"),
+    [
+        ("evaluate", "data/prepared/test.pt", "code"),
+        ("evaluate", "data/model/checkpoint.pt", "weights not numbers"),
+    ],
+)
+def test_a_bad_file_is_refused(arena: Arena, stage: str, file: str, corruption: str) -> None:
+    """With a paragraph; none of its code is run, and nothing is touched."""
+    require(faults.bad_input(arena, Random(6), stage, file, corruption))
+
+
+@pytest.mark.parametrize("corruption", ["one bit at the end", "other shapes"])
+def test_a_damaged_state_stops_nothing(arena: Arena, corruption: str) -> None:
+    """The training starts anew, and ends with the same bytes."""
+    require(faults.bad_state(arena, Random(7), "state.pt", corruption))
+
+
+def test_no_parameter_file_causes_a_traceback() -> None:
+    """Whatever is in it, it is fine or refused."""
+    tally = faults.bad_parameters(60, seed=8)
+    assert tally.count >= 60
+    assert tally.good, "\n".join(tally.notes)
