@@ -281,7 +281,7 @@ class Arena:
 
 FROM_A_TO_B = (
     ("pixels: 16 ", "pixels: 24 "),
-    ("epochs: 2 ", "epochs: 60 "),
+    ("epochs: 2 ", "epochs: 40 "),
     ("lr: 0.01\n", "lr: 0.02\n"),
     ("views: 1 ", "views: 2 "),
 )
@@ -1030,16 +1030,16 @@ def cases(arena: Arena) -> dict[str, list[Case]]:
         )
         for _ in range(times)
     ]
+    torn = ["empty", "truncated", "one bit"]
     bad: list[Case] = [
         partial(bad_input, stage=stage, file=file, corruption=corruption)
-        for stage, file, own in (
-            ("train", "data/prepared/train.pt", SPLIT),
-            ("evaluate", "data/prepared/test.pt", SPLIT),
-            ("evaluate", "data/model/checkpoint.pt", CHECKPOINT),
+        for stage, file, corruptions in (
+            ("train", "data/prepared/train.pt", [*ANY_FILE, *TORCH_FILE, *SPLIT]),
+            ("evaluate", "data/prepared/test.pt", [*torn, "code", *SPLIT]),
+            ("evaluate", "data/model/checkpoint.pt", [*ANY_FILE, *TORCH_FILE, *CHECKPOINT]),
         )
-        for corruption in {**ANY_FILE, **TORCH_FILE, **own}
+        for corruption in corruptions
     ]
-    torn = ["empty", "truncated", "one bit"]
     bad += [
         partial(bad_state, file=file, corruption=corruption)
         for file, corruptions in (
