@@ -1,13 +1,17 @@
 """A few faults of each kind; `make faults` injects hundreds, at random moments."""
 
+import os
 import signal
+import subprocess
 import sys
+import time
 from random import Random
 
 import pytest
 
 import faults
 from faults import Arena, Edit, Tally
+from synthetic import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="moments are found in /proc")
 
@@ -32,6 +36,39 @@ def test_a_killed_training_is_gone_on_with(arena: Arena) -> None:
 def test_a_stage_ends_with_its_dvc(arena: Arena) -> None:
     """Within seconds, and the next run goes on."""
     require(faults.dvc_dies(arena, Random(2), "train", signal.SIGKILL))
+
+
+SAVES = """
+import time
+from stages.interrupts import POLL, interrupts
+with interrupts.listening(), interrupts.held():
+    print("ready", flush=True)
+    while interrupts.received is None:
+        time.sleep(0.01)
+    time.sleep(4 * POLL)
+    print("saved", flush=True)
+"""
+DVC = """
+import os, subprocess, sys
+subprocess.run([sys.executable, "-c", sys.argv[1]], env={**os.environ, "DVC_STAGE": "train"})
+"""
+
+
+def test_a_stage_that_is_ended_with_its_dvc_has_time_to_save() -> None:
+    """SIGTERM to both is one request: the death of DVC is not taken for a second one."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DVC, SAVES],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)  # until the stage has found out which process is DVC
+    os.killpg(process.pid, signal.SIGTERM)
+    with process:
+        assert process.stdout.read() == "saved\n"
 
 
 @pytest.mark.parametrize(
