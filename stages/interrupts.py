@@ -85,9 +85,15 @@ def _end_with_dvc() -> None:
     """Ask this process to end when DVC has died: it would train on, and nobody would record it."""
     import psutil  # only a stage under DVC pays for it
 
+    def has_stage(process: psutil.Process) -> bool:
+        try:
+            return "DVC_STAGE" in process.environ()
+        except psutil.AccessDenied:
+            return False  # another user's, so DVC has not started it: mostly it is process 1
+
     try:
         # DVC sets DVC_STAGE for what it starts, so it is the nearest that has not got it.
-        dvc = next(p for p in psutil.Process().parents() if "DVC_STAGE" not in p.environ())
+        dvc = next(process for process in psutil.Process().parents() if not has_stage(process))
         orphaned = dvc.pid == 1 and not any("dvc" in word for word in dvc.cmdline())
         while not orphaned and dvc.is_running() and dvc.status() != psutil.STATUS_ZOMBIE:
             time.sleep(POLL)

@@ -54,6 +54,41 @@ subprocess.run([sys.executable, "-c", sys.argv[1]], env={**os.environ, "DVC_STAG
 """
 
 
+ORPHAN = """
+import os, time
+parent = os.getpid()
+if os.fork():
+    os._exit(0)  # before the stage has seen its DVC
+while os.getppid() == parent:
+    time.sleep(0.01)
+from stages.interrupts import Interrupted, interrupts
+try:
+    with interrupts.listening():
+        time.sleep(10)
+except Interrupted:
+    print(os.getppid(), "ended")
+else:
+    print(os.getppid(), "went on")
+"""
+
+
+def test_a_stage_notices_that_its_dvc_died_before_it_could_look() -> None:
+    """Process 1 has adopted it, whose environment an ordinary user may not read."""
+    result = subprocess.run(
+        [sys.executable, "-c", ORPHAN],
+        cwd=ROOT,
+        env={**os.environ, "DVC_STAGE": "train"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    adopter, *outcome = result.stdout.split()
+    if adopter != "1":
+        pytest.skip("another process than 1 adopts orphans here")
+    assert outcome == ["ended"]
+
+
 def test_a_stage_that_is_ended_with_its_dvc_has_time_to_save() -> None:
     """SIGTERM to both is one request: the death of DVC is not taken for a second one."""
     process = subprocess.Popen(
