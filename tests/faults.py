@@ -57,6 +57,7 @@ OUTPUTS = {
     "train": ["data/model/checkpoint.pt", "data/reports/loss.csv", "data/reports/train.json"],
     "evaluate": [f"data/reports/{n}" for n in ("test.json", "confusion.csv", "per_class.csv")],
 }
+KEPT = [f"runs/*/{n}" for n in ("run.json", "checkpoint.pt", "loss.csv", "train.json", "state.pt")]
 MADE = list(itertools.chain(*OUTPUTS.values()))
 GONE_AFTER = 5.0  # seconds in which a stage must have ended that nobody waits for
 LIMIT = 120.0  # seconds for any command; on a machine that does much else too
@@ -406,6 +407,33 @@ def kill(arena: Arena, random: Random, stage: str, *, under_dvc: bool, group: bo
     again = stage if not under_dvc and random.random() < 0.75 else ""
     how = f"{'all of ' if group else ''}{stage}{' under DVC' if under_dvc else ''}"
     return judge(arena, subject, f"kill {how} after {moment:.2f} s", stage=again)
+
+
+KILLED_AT_RENAME = """
+import os, signal, sys
+from pathlib import Path
+replace = Path.replace
+def killed(self, target):
+    if target.match(pattern):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+Path.replace = killed
+pattern, stage = sys.argv[1:]
+from stages.cli import app
+app([stage])
+"""
+
+
+def kill_at_rename(arena: Arena, random: Random, stage: str, pattern: str) -> Tally:
+    """Kill a stage right before a file that it has written takes its name."""
+    subject = arena.copy(stage)
+    code = subject.end("python", "-c", KILLED_AT_RENAME, pattern, stage)
+    again = stage if random.random() < 0.5 else ""
+    tally = judge(arena, subject, f"kill {stage} before the rename to {pattern}", stage=again)
+    if code != -signal.SIGKILL:
+        tally.outputs += 1
+        tally.notes.append(f"{stage} was not killed at {pattern}, but ended with {code}")
+    return tally
 
 
 # deaths of DVC --------------------------------------------------------------------------------
@@ -1001,6 +1029,11 @@ def cases(arena: Arena) -> dict[str, list[Case]]:
         for stage, times in (("check", 4), ("prepare", 6), ("train", 10), ("evaluate", 5))
         for under_dvc, group in itertools.product(both, both)
         for _ in range(times)
+    ]
+    kills += [
+        partial(kill_at_rename, stage=stage, pattern=pattern)
+        for stage in STAGES
+        for pattern in [*OUTPUTS[stage], *(KEPT if stage == "train" else [])]
     ]
     deaths: list[Case] = [
         partial(dvc_dies, stage=stage, number=number)

@@ -33,6 +33,11 @@ def test_a_killed_training_is_gone_on_with(arena: Arena) -> None:
     require(faults.kill(arena, Random(1), "train", under_dvc=True, group=True))
 
 
+def test_a_stage_killed_between_two_renames_is_repeated(arena: Arena) -> None:
+    """One output is there, the others are not: the next run delivers them all."""
+    require(faults.kill_at_rename(arena, Random(1), "train", "data/reports/loss.csv"))
+
+
 def test_a_stage_ends_with_its_dvc(arena: Arena) -> None:
     """Within seconds, and the next run goes on."""
     require(faults.dvc_dies(arena, Random(2), "train", signal.SIGKILL))
