@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ if sys.platform != "win32":
 YAML_1_2 = YAML(typ="safe", pure=True)
 OWN_IMAGES = [
     "~prepare.dataset",
-    "+prepare.dataset={name:folder,path:mine,size:16}",
+    "+prepare.dataset={name:folder,path:mine,pixels:16}",
     "train.epochs=1.5",
     "train.batch_size=4",
     "train.validation=2",
@@ -327,7 +328,7 @@ def test_missing_input_is_named_with_what_makes_it(
 def test_checkpoint_of_other_images_is_not_evaluated(project: Path) -> None:
     """A network is not tested on images of another size than it was trained on."""
     shutil.copy(project / "data/model/checkpoint.pt", project / "kept.pt")
-    succeed("prepare", "-S", "prepare.dataset.size=8")
+    succeed("prepare", "-S", "prepare.dataset.pixels=8")
     assert "16-pixel images" in fail("evaluate")
 
 
@@ -403,6 +404,15 @@ def test_module_runs_the_code_of_the_folder(finished: Path, tmp_path: Path) -> N
     code = cli.read_text(encoding="utf-8")
     cli.write_text(code.replace(f'"{__version__}"', '"of this folder"'), encoding="utf-8")
     assert run(tmp_path, "--version").stdout == "toypipe of this folder\n"
+
+
+def test_ctrl_c_while_it_starts_ends_without_traceback(tmp_path: Path) -> None:
+    """Before the commands can listen, the signal ends the process as it ends any other."""
+    shutil.copytree(ROOT / "stages", tmp_path / "stages")
+    interrupt = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "typer.py").write_text(interrupt, encoding="utf-8")
+    result = run(tmp_path, "check")
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
 
 
 SLOW = {"torch", "torchvision", "numpy", "PIL", "dvc", "hydra"}

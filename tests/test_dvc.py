@@ -166,6 +166,19 @@ def test_metrics_and_plots_are_kept_in_git_and_in_the_run_cache() -> None:
             assert options["cache"] is False
 
 
+def test_no_parameter_has_a_name_that_the_run_cache_is_blind_to(project: Project) -> None:
+    """DVC leaves these names out of what it compares: an old result would pass for a new one."""
+    names = {
+        name
+        for model in Params.model_json_schema()["$defs"].values()
+        for name in model["properties"]
+    }
+    assert not names & {"size", "nfiles"}
+
+    project.edit("params.yaml", "pixels: 16 ", "pixels: 24 ")
+    assert "prepare" in project.ran()
+
+
 SPY = """
 import os, sys
 log, root = open(sys.argv[1], "w"), os.getcwd() + os.sep
