@@ -43,7 +43,7 @@ def run(
     """
     if isinstance(params.dataset, Folder):
         _require_dependency(params.dataset.path)
-        splits = read_folder(Path(params.dataset.path), params.dataset.pixels)
+        splits = read_folder(Path(params.dataset.path), params.dataset.size)
     else:
         splits = read_cifar10(_find_raw(raw), [url] if url else MIRRORS, watch)
     with publish(train, test, unchanged=unchanged) as files:

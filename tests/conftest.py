@@ -99,7 +99,7 @@ def make_project(path: Path, *, each: int = 6, epochs: int = 2) -> Project:
     shutil.copy(PARAMS, project.path / "params.yaml")
     make_folder(project.path / "data/mine", each=each)
     project.edit(
-        "params.yaml", "name: cifar10 ", "name: folder\n    path: data/mine\n    pixels: 16 "
+        "params.yaml", "name: cifar10 ", "name: folder\n    path: data/mine\n    size: 16 "
     )
     project.edit("params.yaml", "epochs: 20 ", f"epochs: {epochs} ")
     project.edit("params.yaml", "batch_size: 32\n", "batch_size: 4\n")

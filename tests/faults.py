@@ -281,7 +281,7 @@ class Arena:
 
 
 FROM_A_TO_B = (
-    ("pixels: 16 ", "pixels: 24 "),
+    ("size: 16 ", "size: 24 "),
     ("epochs: 2 ", "epochs: 40 "),
     ("lr: 0.01\n", "lr: 0.02\n"),
     ("views: 1 ", "views: 2 "),
@@ -579,7 +579,7 @@ def invert(path: Path) -> None:
 
 
 PARAMS_EDITS = {
-    "prepare": replace("pixels: 24 ", "pixels: 32 "),
+    "prepare": replace("size: 24 ", "size: 32 "),
     "train": replace("lr: 0.02\n", "lr: 0.03\n"),
     "evaluate": replace("views: 2 ", "views: 6 "),
 }

@@ -26,7 +26,7 @@ if sys.platform != "win32":
 YAML_1_2 = YAML(typ="safe", pure=True)
 OWN_IMAGES = [
     "~prepare.dataset",
-    "+prepare.dataset={name:folder,path:mine,pixels:16}",
+    "+prepare.dataset={name:folder,path:mine,size:16}",
     "train.epochs=1.5",
     "train.batch_size=4",
     "train.validation=2",
@@ -328,7 +328,7 @@ def test_missing_input_is_named_with_what_makes_it(
 def test_checkpoint_of_other_images_is_not_evaluated(project: Path) -> None:
     """A network is not tested on images of another size than it was trained on."""
     shutil.copy(project / "data/model/checkpoint.pt", project / "kept.pt")
-    succeed("prepare", "-S", "prepare.dataset.pixels=8")
+    succeed("prepare", "-S", "prepare.dataset.size=8")
     assert "16-pixel images" in fail("evaluate")
 
 

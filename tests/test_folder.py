@@ -341,7 +341,7 @@ def under_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     make_folder(Path("mine"))
 
 
-MINE = PrepareParams(dataset=Folder(name="folder", path="mine", pixels=SIZE))
+MINE = PrepareParams(dataset=Folder(name="folder", path="mine", size=SIZE))
 
 
 @pytest.mark.usefixtures("under_dvc")

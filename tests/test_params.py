@@ -19,7 +19,7 @@ from toypipe.params_file import read_params
 TEXT = PARAMS.read_text(encoding="utf-8")
 FILE = Path("params.yaml")
 
-FOLDER = "{name: folder, path: mine, pixels: 16}"
+FOLDER = "{name: folder, path: mine, size: 16}"
 RESNET = "{name: torchvision, arch: resnet18}"
 COSINE = "{name: cosine, warmup_epochs: 2.5, final: 0}"
 ADAM = "{name: adam, lr: 0.001, beta1: 0.9, beta2: 0.999, weight_decay: 0}"
@@ -95,7 +95,7 @@ def test_nothing_is_lost_or_added() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("prepare.dataset", FOLDER, Folder(name="folder", path="mine", pixels=16)),
+        ("prepare.dataset", FOLDER, Folder(name="folder", path="mine", size=16)),
         ("train.model", RESNET, Torchvision(name="torchvision", arch="resnet18")),
         ("train.schedule", COSINE, Cosine(name="cosine", warmup_epochs=2.5, final=0)),
         (
@@ -287,10 +287,10 @@ def test_all_problems_come_at_once_in_the_order_of_lines() -> None:
     text = edit(text, "train.optimizer.lr", "fast")
     text = edit(text, "train.keep", "worst")
     text = edit(text, "train.batch_size", None)
-    text = edit(text, "prepare.dataset", "{name: folder, path: '', pixels: 4}")
+    text = edit(text, "prepare.dataset", "{name: folder, path: '', size: 4}")
     text = text.replace("  seed: 0", "  seed: 0\n  colour: red")
     where = [line.split(":")[1:3] for line in refused(text)]
-    keys = ["prepare.dataset.path", "prepare.dataset.pixels", "train.batch_size", "train.colour"]
+    keys = ["prepare.dataset.path", "prepare.dataset.size", "train.batch_size", "train.colour"]
     keys += ["train.keep", "train.optimizer.lr", "evaluate.views"]
     assert [key.strip() for _, key in where] == keys
     numbers = [int(number) for number, _ in where]
@@ -429,7 +429,7 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
         {"train.augment.translate": "16", "prepare.dataset": FOLDER},
         "train.augment.translate",
     ),
-    ({"prepare.dataset": FOLDER_12}, "prepare.dataset.pixels"),
+    ({"prepare.dataset": FOLDER_12}, "prepare.dataset.size"),
 ]
 """Values that break a rule, each fine in itself, and the key to blame."""
 

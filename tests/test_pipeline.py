@@ -86,7 +86,7 @@ def test_a_later_failure_says_how_to_bring_results_back(project: Project) -> Non
 def test_prepare_refuses_a_folder_that_dvc_does_not_watch(project: Project) -> None:
     """Else DVC would not see it change."""
     project.edit("dvc.yaml", "      - data/mine\n", "")
-    project.edit("params.yaml", "pixels: 16 ", "pixels: 24 ")
+    project.edit("params.yaml", "size: 16 ", "size: 24 ")
     output = project.run("dvc", "repro", status=255)
 
     assert "add `- data/mine` to the deps of the stage prepare in dvc.yaml" in output

@@ -42,7 +42,7 @@ def build_model(
     if isinstance(params, Toy) and shape.size % 8 != 0:
         raise ToypipeError(
             f"the toy network halves its images three times, so their size must be divisible by 8,"
-            f" but it is {shape.size} pixels: change prepare.dataset.pixels"
+            f" but it is {shape.size} pixels: change prepare.dataset.size"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
@@ -85,6 +85,6 @@ def _torchvision(params: Torchvision, shape: Shape) -> nn.Module:
     except (RuntimeError, ValueError) as error:
         raise ToypipeError(
             f"{params.arch} does not take images of {shape.size} pixels"
-            f" ({str(error).splitlines()[0]}): change prepare.dataset.pixels or train.model.arch"
+            f" ({str(error).splitlines()[0]}): change prepare.dataset.size or train.model.arch"
         ) from None
     return network.train()

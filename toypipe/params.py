@@ -64,9 +64,8 @@ class Folder(Section):
     """The data set."""
     path: Annotated[str, Field(min_length=1)]
     """The folder that holds `train/` and `test/`; it must stand in prepare's deps in dvc.yaml."""
-    # Not `size`: DVC's run cache leaves keys of that name out when it compares parameters.
-    pixels: Annotated[int, Field(ge=8, le=1024)]
-    """Width and height that every image is brought to."""
+    size: Annotated[int, Field(ge=8, le=1024)]
+    """Width and height that every image is brought to, in pixels."""
 
 
 class PrepareParams(Section):

@@ -43,7 +43,7 @@ class Rule:
 
 
 def _size(dataset: dict[str, Any]) -> int:
-    return dataset["pixels"] if dataset["name"] == "folder" else CIFAR10_SIZE
+    return dataset["size"] if dataset["name"] == "folder" else CIFAR10_SIZE
 
 
 def _training_images(dataset: dict[str, Any]) -> float:
@@ -91,7 +91,7 @@ RULES = (
         "must be smaller than the images",
     ),
     Rule(
-        ("prepare.dataset.pixels", "train.model.name"),
+        ("prepare.dataset.size", "train.model.name"),
         lambda size, name: name == "toy" and size % 8 != 0,
         "must be divisible by 8 for the toy network, which halves it three times",
     ),
