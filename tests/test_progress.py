@@ -74,15 +74,6 @@ def test_events_are_passed_on() -> None:
     assert all(a is b for a, b in zip(show(iter(events)), events, strict=True))
 
 
-def test_a_run_stopped_after_the_last_step_of_an_epoch_is_shown(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Gone on with, its first event is the epoch's end: a line without a speed."""
-    list(show(iter([Epoch(2, 0.5, 0.25, 1.0, 0.1)])))
-    line = "epoch 2  train loss 0.5000  validation loss 0.2500, accuracy 1.0000\n"
-    assert capsys.readouterr().err == line
-
-
 def test_speed_is_images_over_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     """A hundred images in the fifth of a second are at most 500 images/s."""
 
