@@ -249,6 +249,34 @@ def verify(
 
 
 @app.command()
+def gate(
+    minima: Annotated[
+        list[str],
+        typer.Option("--min", metavar="METRIC=VALUE", help="At least this; repeatable."),
+    ] = [],  # noqa: B006
+    maxima: Annotated[
+        list[str],
+        typer.Option("--max", metavar="METRIC=VALUE", help="At most this; repeatable."),
+    ] = [],  # noqa: B006
+    max_drop: Annotated[
+        str | None,
+        typer.Option(metavar="VALUE", help="How far test.accuracy may lie below that of REV."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="REV", help="The commit that --max-drop counts from.")
+    ] = None,
+) -> None:
+    """Hold the metrics to bounds, for CI: test.accuracy is the accuracy of data/reports/test.json.
+
+    Ends with 0 if every bound holds, with 4 if one is violated.
+    """
+    from stages.gate import gate, say
+
+    if not say(gate(minima, maxima, max_drop, against)):
+        raise typer.Exit(DIFFERENT)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
     import json

@@ -427,6 +427,7 @@ SLOW = {"torch", "torchvision", "numpy", "PIL", "dvc", "hydra"}
         (["check"], SLOW),
         (["check", "-S", "train.seed=1"], SLOW - {"hydra"}),
         (["schema"], SLOW),
+        (["gate", "--min", "test.accuracy=0"], SLOW),
     ],
 )
 def test_nothing_slow_is_imported_before_it_is_needed(
