@@ -277,6 +277,24 @@ def gate(
 
 
 @app.command()
+def seeds(
+    count: Annotated[int, typer.Argument(metavar="N", min=2, help="How many, at least two.")],
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Compare with the seeds that were run at this commit."),
+    ] = None,
+) -> None:
+    """Train from the seeds 0 to N-1, as DVC experiments: how much does the test accuracy vary?
+
+    Seeds that have been run at this commit are not run again, and one that was stopped goes on.
+    With --against: is the difference between two commits more than noise?
+    """
+    from stages.seeds import run, say
+
+    say(*run(count, against))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
     import json

@@ -1,13 +1,10 @@
 """`toypipe verify`: does the pipeline, run again elsewhere, give the bytes of dvc.lock?"""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from stages import diary
+from stages.dvc import COMMAND, environment, require_dvc
 from stages.inputs import flatten
 from toypipe.errors import ToypipeError
 
@@ -52,10 +50,7 @@ def verify(stage: str | None) -> list[Verdict]:
         ToypipeError: There is no record, the project is not what the record describes, or the
             pipeline does not run through.
     """
-    if find_spec("dvc") is None:
-        raise ToypipeError(
-            "verify runs the pipeline with DVC, which is not installed: pip install dvc"
-        )
+    require_dvc("verify")
     if not Path("dvc.lock").exists():
         raise ToypipeError("there is no dvc.lock here, so nothing to compare with: run `dvc repro`")
     record = _stages(Path("dvc.lock"))
@@ -68,8 +63,8 @@ def verify(stage: str | None) -> list[Verdict]:
         copy = Path(folder)
         _copy(chosen, copy)
         single = ["--single-item", stage] if stage else []
-        command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "--no-commit", *single]
-        if subprocess.run(command, cwd=copy, env=_environment(), check=False).returncode != 0:
+        command = [*COMMAND, "repro", "--no-run-cache", "--no-commit", *single]
+        if subprocess.run(command, cwd=copy, env=environment(), check=False).returncode != 0:
             raise ToypipeError("the pipeline does not run through in a clean copy; see above")
         again = _stages(copy / "dvc.lock")
         return [_compare(name, entry, again[name], copy) for name, entry in chosen.items()]
@@ -93,10 +88,8 @@ def _inputs(stages: dict[str, Any]) -> set[str]:
 
 def _require_recorded(stages: dict[str, Any]) -> None:
     """Refuse to compare a record with a project that it does not describe."""
-    command = [sys.executable, "-m", "dvc", "status", "--json", *stages]
-    result = subprocess.run(
-        command, env=_environment(), capture_output=True, text=True, check=False
-    )
+    command = [*COMMAND, "status", "--json", *stages]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise ToypipeError(f"dvc status says: {result.stderr.strip()}")
     wanted, changed = _inputs(stages), list[str]()
@@ -141,13 +134,6 @@ def _copy(stages: dict[str, Any], target: Path) -> None:
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
         "[cache]\n    dir = cache\n"
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return an environment in which `python` is this one and no other project's DVC is at work."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**own, "PATH": path, "DVC_NO_ANALYTICS": "1"}
 
 
 def _compare(name: str, then: dict[str, Any], now: dict[str, Any], copy: Path) -> Verdict:
