@@ -41,6 +41,7 @@ for it. `-S` takes what `dvc exp run -S` takes, for this one call.
 | 0 | done |
 | 1 | a defect of toypipe |
 | 2 | bad usage, parameters or input files |
+| 4 | compared, and it differs (verify) or is not good enough (gate) |
 | 130, 143 | interrupted |
 """
 

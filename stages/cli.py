@@ -266,9 +266,10 @@ def gate(
         str | None, typer.Option(metavar="REV", help="The commit that --max-drop counts from.")
     ] = None,
 ) -> None:
-    """Hold the metrics to bounds, for CI: test.accuracy is the accuracy of data/reports/test.json.
+    """Hold the metrics to bounds: are they good enough, for CI?
 
-    Ends with 0 if every bound holds, with 4 if one is violated.
+    METRIC is test.accuracy for the accuracy in data/reports/test.json. Ends with 0 if every bound
+    holds, with 4 if one is violated.
     """
     from stages.gate import gate, say
 
@@ -284,10 +285,10 @@ def seeds(
         typer.Option(metavar="REV", help="Compare with the seeds that were run at this commit."),
     ] = None,
 ) -> None:
-    """Train from the seeds 0 to N-1, as DVC experiments: how much does the test accuracy vary?
+    """Train from several seeds: how much does the test accuracy vary?
 
-    Seeds that have been run at this commit are not run again, and one that was stopped goes on.
-    With --against: is the difference between two commits more than noise?
+    The seeds are 0 to N-1, each a DVC experiment of this commit. What has been run is not run
+    again, and what was stopped goes on. With --against: is the difference more than noise?
     """
     from stages.seeds import run, say
 

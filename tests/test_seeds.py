@@ -44,12 +44,12 @@ def stop(project: Project, number: int) -> tuple[int, str]:
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    return process.wait(30), log.read_text()
+    return process.wait(60), log.read_text()
 
 
 def wait_for(log: Path, pattern: str) -> None:
     """Wait until a log says something."""
-    for _ in range(600):
+    for _ in range(1200):
         if re.search(pattern, log.read_text()):
             return
         time.sleep(0.1)
