@@ -39,4 +39,4 @@ def _two_sided(fewer: int, trials: int) -> float:
     for heads in range(fewer):
         term = term * (trials - heads) // (heads + 1)  # the next binomial coefficient, exactly
         ways += term
-    return min(1.0, 2 * ways / 2**trials)
+    return min(1.0, 2 * ways / (1 << trials))

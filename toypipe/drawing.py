@@ -81,7 +81,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], split: Split) -> bytes:
         left = MARGIN + place % columns * width
         top = MARGIN + place // columns * height
         # Larger ones are reduced, so that the file stays small enough for Git.
-        picture = picture_of(split.images[mistake.index], largest=48)
+        picture = picture_of(split.images[mistake.image], largest=48)
         image.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, top))
         called = f"{_cut(split.classes[mistake.predicted])} {percent(mistake.probability)}"
         actual = f"is {_cut(split.classes[mistake.actual])}"

@@ -45,7 +45,7 @@ class ClassFigures(NamedTuple):
 class Mistake(NamedTuple):
     """An image that is classified wrong."""
 
-    index: int
+    image: int
     """Its place among the images."""
     actual: int
     """Number of its class."""

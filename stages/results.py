@@ -1,0 +1,137 @@
+"""What a finished run has left in data/reports, now or in a commit."""
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toypipe.errors import ToypipeError
+
+REPORTS = Path("data/reports")
+EPOCH = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "learning_rate")
+CLASS = ("class", "precision", "recall", "f1", "support")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The figures of one run."""
+
+    test: dict[str, float]
+    """test.json."""
+    epochs: list[dict[str, float | None]]
+    """loss.csv, a row for each epoch; None where there was no validation."""
+    pairs: list[tuple[str, str]]
+    """confusion.csv: actual and predicted class of each image."""
+    figures: dict[str, dict[str, float]]
+    """per_class.csv: precision, recall, F1 and number of images, by class."""
+
+    @property
+    def actual(self) -> list[str]:
+        """The class of each image."""
+        return [actual for actual, _ in self.pairs]
+
+    @property
+    def right(self) -> list[bool]:
+        """Whether each image is classified right."""
+        return [actual == predicted for actual, predicted in self.pairs]
+
+
+def read_results() -> Results:
+    """Read the results that lie here.
+
+    Raises:
+        ToypipeError: Some of them are missing or damaged.
+    """
+
+    def read(path: Path) -> bytes:
+        if not path.exists():
+            raise ToypipeError(f"{path} does not exist: `dvc repro` makes it")
+        return path.read_bytes()
+
+    return _parse(read, "`dvc repro` makes it anew")
+
+
+def read_commit(revision: str) -> Results:
+    """Read the results that a commit holds.
+
+    Args:
+        revision: Any name that Git knows it by.
+
+    Raises:
+        ToypipeError: There is no such commit, or no results in it.
+    """
+
+    def read(path: Path) -> bytes:
+        content = committed(revision, path)
+        if content is None:
+            raise ToypipeError(
+                f"the commit {revision} has no {path}, so there is nothing to compare with:"
+                " name one that a finished `dvc repro` was committed in"
+            )
+        return content
+
+    if (
+        git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        is None
+    ):
+        raise ToypipeError(
+            f"Git knows no commit {revision} here: name one by its hash, a branch, a tag or as"
+            " HEAD~1"
+        )
+    return _parse(read, f"name another commit than {revision}")
+
+
+def committed(revision: str, path: Path) -> bytes | None:
+    """Return a file of this folder as a commit has it; None if it has none."""
+    return git("show", "--end-of-options", f"{revision}:./{path.as_posix()}")
+
+
+def git(*arguments: str) -> bytes | None:
+    """Return what Git prints; None where it refuses or is not there."""
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return result.stdout if result.returncode == 0 else None
+
+
+def _parse(read: Callable[[Path], bytes], remedy: str) -> Results:
+    test, loss, confusion, classes = (
+        (REPORTS / name, read(REPORTS / name))
+        for name in ("test.json", "loss.csv", "confusion.csv", "per_class.csv")
+    )
+    try:
+        name, content = test
+        values = json.loads(content)
+        metrics = {
+            key: float(values[key]) for key in ("accuracy", "accuracy_low", "accuracy_high", "loss")
+        }
+        name, content = loss
+        epochs = [
+            {key: float(cell) if cell else None for key, cell in row.items()}
+            for row in _rows(content, EPOCH)
+        ]
+        name, content = confusion
+        pairs = [
+            (row["actual"], row["predicted"]) for row in _rows(content, ("actual", "predicted"))
+        ]
+        name, content = classes
+        figures = {
+            row.pop("class"): {key: float(cell) for key, cell in row.items()}
+            for row in _rows(content, CLASS)
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ToypipeError(f"{name} is not what toypipe writes: {remedy}") from None
+    return Results(metrics, epochs, pairs, figures)
+
+
+def _rows(content: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read a table that has these columns and at least one row."""
+    reader = csv.DictReader(io.StringIO(content.decode(), newline=""))
+    rows = list(reader)
+    if tuple(reader.fieldnames or ()) != tuple(columns) or not rows:
+        raise ValueError
+    return rows
