@@ -1,5 +1,6 @@
 """Curves as Vega-Lite, the grammar that DVC's plots are written in too."""
 
+import math
 from typing import Any
 
 import vl_convert
@@ -38,7 +39,9 @@ def curves(
     for (run, column), field in fields.items():
         for epoch in runs[run].epochs:
             at = epoch["epoch"] or 0.0
-            rows.setdefault(at, {"epoch": at})[field] = epoch[column]
+            value = epoch[column]
+            finite = value is not None and math.isfinite(value)  # JSON has no others
+            rows.setdefault(at, {"epoch": at})[field] = value if finite else None
     colour = {
         "type": "nominal",
         "scale": {"domain": list(columns.values()), "range": ["var(--hit)", "var(--miss)"]},

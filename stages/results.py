@@ -135,3 +135,8 @@ def _rows(content: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
     if tuple(reader.fieldnames or ()) != tuple(columns) or not rows:
         raise ValueError
     return rows
+
+
+def percent(share: float | None) -> str:
+    """Write a share in percent, in one piece."""
+    return "none" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"

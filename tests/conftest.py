@@ -83,7 +83,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("recorded") / "project")
     names = ["dvc.yaml", ".dvcignore", ".gitignore", ".gitattributes"]
     for folder in ("stages", "toypipe", ".dvc"):
-        hidden = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+        hidden = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", "plots.html")
         shutil.copytree(ROOT / folder, project.path / folder, ignore=hidden)
     for name in names:
         shutil.copy(ROOT / name, project.path / name)

@@ -185,6 +185,8 @@ def test_nothing_else_is_written(finished: Path) -> None:
         "reports/test.json",
         "reports/confusion.csv",
         "reports/per_class.csv",
+        "reports/images/confusion.png",
+        "reports/images/mistakes.png",
     }
     assert (finished / "params.yaml").read_bytes() == PARAMS.read_bytes()
 
@@ -405,7 +407,7 @@ def test_module_runs_the_code_of_the_folder(finished: Path, tmp_path: Path) -> N
     assert run(tmp_path, "--version").stdout == "toypipe of this folder\n"
 
 
-SLOW = {"torch", "torchvision", "numpy", "PIL", "dvc", "hydra"}
+SLOW = {"torch", "torchvision", "numpy", "PIL", "dvc", "hydra", "jinja2", "vl_convert"}
 
 
 @pytest.mark.parametrize(

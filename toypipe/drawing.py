@@ -81,9 +81,9 @@ def draw_mistakes(mistakes: Sequence[Mistake], split: Split) -> bytes:
         left = MARGIN + place % columns * width
         top = MARGIN + place // columns * height
         # Larger ones are reduced, so that the file stays small enough for Git.
-        picture = picture_of(split.images[mistake.image], largest=48)
+        picture = picture_of(split.images[mistake.image], largest=44)
         image.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, top))
-        called = f"{_cut(split.classes[mistake.predicted])} {percent(mistake.probability)}"
+        called = f"{_cut(split.classes[mistake.predicted])} {probability(mistake.probability)}"
         actual = f"is {_cut(split.classes[mistake.actual])}"
         draw.text((left, top + side + 16), called, WRONG, SMALL, anchor="ls")
         draw.text((left, top + side + 32), actual, INK, SMALL, anchor="ls")
@@ -111,9 +111,9 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def percent(probability: float) -> str:
+def probability(share: float) -> str:
     """Write a probability in percent, without ever rounding doubt away."""
-    return "> 99.9 %" if 0.999 < probability < 1 else f"{100 * probability:.1f} %"
+    return "> 99.9 %" if 0.999 < share < 1 else f"{100 * share:.1f} %"
 
 
 def _cut(name: str) -> str:
