@@ -105,19 +105,21 @@ def _training(
             "spec": curves(columns, ".2f", f"Loss over the epochs. {caption}", runs),
         }
     ]
-    known = [(row["validation_accuracy"] or 0.0, row["epoch"]) for row in now.epochs]
-    trained = f"{params.train.epochs:g} epochs; the network is that of the last."
+    trained = f"{params.train.epochs:g} epochs; the network of the last is kept."
     if last["validation_accuracy"] is None:
         trained += " Without validation images there is no accuracy to follow."
     else:
-        best, epoch = max(known)
+        best = max(now.epochs, key=lambda row: row["validation_accuracy"] or 0.0)
         if params.train.keep == "best":
-            trained = f"{params.train.epochs:g} epochs; the network is that of epoch {epoch:g}."
-        caption = f"At its best in epoch {epoch:g}, with {percent(best)}."
+            trained = (
+                f"{params.train.epochs:g} epochs; the network of epoch {best['epoch']:g} is kept."
+            )
+        accuracy = percent(best["validation_accuracy"])
+        caption = f"At its best in epoch {best['epoch']:g}, with {accuracy}."
         columns = {"validation_accuracy": "validation accuracy"}
         spec = curves(columns, ".0%", f"Validation accuracy over the epochs. {caption}", runs)
         charts.append({"title": "Validation accuracy", "caption": caption, "spec": spec})
-    return {"trained": f"{trained} Hover over a curve for its values.", "charts": charts}
+    return {"trained": trained, "charts": charts}
 
 
 def _confusion(now: Results) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from toypipe.errors import ToypipeError
 
 REPORTS = Path("data/reports")
 EPOCH = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "learning_rate")
+VALIDATION = {"validation_loss", "validation_accuracy"}
 CLASS = ("class", "precision", "recall", "f1", "support")
 
 
@@ -111,7 +112,10 @@ def _parse(read: Callable[[Path], bytes], remedy: str) -> Results:
         }
         name, content = loss
         epochs = [
-            {key: float(cell) if cell else None for key, cell in row.items()}
+            {
+                key: None if not cell and key in VALIDATION else float(cell)
+                for key, cell in row.items()
+            }
             for row in _rows(content, EPOCH)
         ]
         name, content = confusion

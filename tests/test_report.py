@@ -281,6 +281,15 @@ def test_damaged_results_are_named(name: str, content: bytes) -> None:
 
 
 @pytest.mark.usefixtures("finished")
+def test_only_validation_may_be_empty() -> None:
+    """A row without a train loss was not written by toypipe."""
+    table = Path("data/reports/loss.csv")
+    table.write_text(table.read_text(encoding="utf-8") + "3,,,,0.01\n", encoding="utf-8")
+
+    assert "loss.csv is not what toypipe writes" in refused()
+
+
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("revision", ["nowhere", "--output=x", "", "HEAD~9"])
 def test_an_unknown_commit_is_refused(revision: str) -> None:
     """It is named, with ways to name one, and never taken for an option of Git."""
