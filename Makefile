@@ -12,8 +12,9 @@ help: ## print this
 
 setup: $(READY) ## make .venv: the locked requirements and this package
 
-repro: $(READY) ## run what is out of date in the pipeline, and record it
+repro: $(READY) ## run what is out of date in the pipeline, record it and make data/reports/index.html
 	dvc repro
+	python -m stages report
 
 test: $(READY) ## run the tests; no network, no GPU
 	pytest
@@ -42,4 +43,5 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	-$(VENV)/bin/python -m stages plots-page
 	@touch $@

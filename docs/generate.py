@@ -113,7 +113,7 @@ def _commands() -> Iterator[str]:
     yield _help()
     for command in app.registered_commands:
         assert command.callback is not None
-        yield _help(command.callback.__name__)
+        yield _help(command.callback.__name__.replace("_", "-"))
 
 
 def _help(*command: str) -> str:

@@ -210,6 +210,26 @@ def evaluate(
 
 
 @app.command()
+def report(
+    against: Annotated[
+        str | None, typer.Option(metavar="REV", help="Compare with the results in this commit.")
+    ] = None,
+) -> None:
+    """Write the results as one page, data/reports/index.html, that needs no network."""
+    from stages import report as stage
+
+    print(f"{stage.run(against)}: open it in a browser")
+
+
+@app.command()
+def plots_page() -> None:
+    """Let `dvc plots show` draw without a network, in this checkout."""
+    from stages import plots_page as stage
+
+    print(f"dvc plots show now uses {stage.run()}, which needs no network")
+
+
+@app.command()
 def runs(
     keys: Annotated[
         list[str], typer.Argument(metavar="[RUN]...", help="Runs, by their first letters.")

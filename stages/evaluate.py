@@ -4,13 +4,26 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import Tensor
+
 from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
 from toypipe.checkpoint import Classifier, load_checkpoint
 from toypipe.devices import DeviceName, enough_memory, pick_device
+from toypipe.drawing import draw_confusion, draw_mistakes
 from toypipe.errors import ToypipeError
-from toypipe.evaluation import Metrics, measure, per_class, predict
+from toypipe.evaluation import (
+    Metrics,
+    confident_mistakes,
+    confusion,
+    measure,
+    per_class,
+    predict,
+)
 from toypipe.params import EvaluateParams
 from toypipe.split import Split, load_split
+
+MISTAKES = 20
+"""How many of the most confident mistakes are shown."""
 
 
 def run(
@@ -23,6 +36,8 @@ def run(
     test_json: Writes = Path("data/reports/test.json"),
     confusion_csv: Writes = Path("data/reports/confusion.csv"),
     per_class_csv: Writes = Path("data/reports/per_class.csv"),
+    confusion_png: Writes = Path("data/reports/images/confusion.png"),
+    mistakes_png: Writes = Path("data/reports/images/mistakes.png"),
 ) -> Metrics:
     """Test a network; write how good it is.
 
@@ -35,9 +50,52 @@ def run(
         test_json: Where accuracy and loss go.
         confusion_csv: Where each image's actual and predicted class go.
         per_class_csv: Where the figures of each class go.
+        confusion_png: Where the confusion matrix goes, drawn.
+        mistakes_png: Where the most confident mistakes go, drawn.
 
     Returns:
         Accuracy and loss.
+
+    Raises:
+        ToypipeError: The checkpoint and the images are not there, or do not go together.
+    """
+    split, logits = classify(params, device=device, checkpoint=checkpoint, test_images=test_images)
+    metrics, predicted, names = measure(logits, split), logits.argmax(1), split.classes
+    if not math.isfinite(metrics.loss):
+        raise ToypipeError(
+            f"{checkpoint} is of no use: its loss on the test images is {metrics.loss}."
+            " `toypipe train` (or `dvc repro train`) makes it anew"
+        )
+    pairs = zip(split.labels.tolist(), predicted.tolist(), strict=True)
+    rows = [(names[actual], names[called]) for actual, called in pairs]
+    figures = per_class(predicted, split)
+    drawn = (
+        draw_confusion(confusion(predicted, split), names),
+        draw_mistakes(confident_mistakes(logits, split, MISTAKES), split),
+    )
+    tables = (test_json, confusion_csv, per_class_csv)
+    with publish(*tables, confusion_png, mistakes_png, unchanged=unchanged) as files:
+        files[0].write(json_bytes(metrics._asdict()))
+        files[1].write(csv_bytes(("actual", "predicted"), rows))
+        files[2].write(csv_bytes(("class", "precision", "recall", "f1", "support"), figures))
+        files[3].write(drawn[0])
+        files[4].write(drawn[1])
+    return metrics
+
+
+def classify(
+    params: EvaluateParams, *, device: DeviceName, checkpoint: Path, test_images: Path
+) -> tuple[Split, Tensor]:
+    """Let a network classify the test images.
+
+    Args:
+        params: The `evaluate` section of params.yaml.
+        device: Where to compute.
+        checkpoint: The network.
+        test_images: The test images.
+
+    Returns:
+        The images, and the logits for each: float32 of shape (N, classes), on the CPU.
 
     Raises:
         ToypipeError: The checkpoint and the images are not there, or do not go together.
@@ -53,21 +111,7 @@ def run(
             batch_size=params.batch_size,
             views=params.views,
         )
-    metrics, predicted = measure(logits, split), logits.argmax(1)
-    if not math.isfinite(metrics.loss):
-        raise ToypipeError(
-            f"{checkpoint} is of no use: its loss on the test images is {metrics.loss}."
-            " `toypipe train` (or `dvc repro train`) makes it anew"
-        )
-    pairs = zip(split.labels.tolist(), predicted.tolist(), strict=True)
-    names = split.classes
-    figures = per_class(predicted, split)
-    with publish(test_json, confusion_csv, per_class_csv, unchanged=unchanged) as files:
-        files[0].write(json_bytes(metrics._asdict()))
-        rows = [(names[actual], names[called]) for actual, called in pairs]
-        files[1].write(csv_bytes(("actual", "predicted"), rows))
-        files[2].write(csv_bytes(("class", "precision", "recall", "f1", "support"), figures))
-    return metrics
+    return split, logits
 
 
 def _require_same(classifier: Classifier, split: Split) -> None:

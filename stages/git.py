@@ -33,13 +33,14 @@ def find_commit(rev: str) -> str:
     Raises:
         ToypipeError: This clone has no such commit.
     """
+    git("rev-parse", "--git-dir")  # where there is no repository, that is the trouble
     try:
         return git("rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}").strip()
-    except ToypipeError as error:
+    except ToypipeError:
         raise ToypipeError(
-            f"{error}\nSo there is no commit {rev} here. One that is elsewhere has to be fetched:"
-            " git fetch origin. A checkout in CI has only the newest commit unless told otherwise:"
-            " for actions/checkout, fetch-depth: 0"
+            f"Git knows no commit {rev} here: name one by its hash, a branch, a tag or as HEAD~1."
+            " One that is elsewhere has to be fetched: git fetch origin. A checkout in CI has only"
+            " the newest commit unless told otherwise: for actions/checkout, fetch-depth: 0"
         ) from None
 
 

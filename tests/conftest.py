@@ -92,7 +92,7 @@ def make_project(path: Path, *, each: int = 6, epochs: int = 2) -> Project:
     project = Project(path)
     names = ["dvc.yaml", ".dvcignore", ".gitignore", ".gitattributes"]
     for folder in ("stages", "toypipe", ".dvc"):
-        hidden = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+        hidden = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local", "plots.html")
         shutil.copytree(ROOT / folder, project.path / folder, ignore=hidden)
     for name in names:
         shutil.copy(ROOT / name, project.path / name)

@@ -1,5 +1,6 @@
 """Small data that the tests make themselves."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,9 +8,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from stages import evaluate
+from stages.files import csv_bytes, whole
+from toypipe.checkpoint import Classifier, save_checkpoint
+from toypipe.models import Shape, build_model
+from toypipe.normalize import build_normalize
 from toypipe.params import TrainParams
 from toypipe.params_file import read_params
-from toypipe.split import Split
+from toypipe.split import Split, save_split
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "recipes/toy.yaml"
@@ -44,3 +50,36 @@ def make_folder(root: Path, classes: Sequence[str] = ("cat", "dog"), each: int =
                 pixels[..., label % 3] += 100
                 Image.fromarray(pixels).save(folder / f"{i}.png")
     return root
+
+
+def finish_run(root: Path) -> None:
+    """Write what a finished run leaves: a checkpoint, test images, results and parameters.
+
+    The network has not been trained, so it makes mistakes; one class is named like a script.
+    """
+    split = make_split(60)
+    split.classes[2] = "<script>alert(1)</script>"
+    params = read_params(PARAMS)
+    shape = Shape(split.size, len(split.classes))
+    model = build_model(params.train.model, shape, build_normalize("unit", split.images), seed=0)
+    classifier = Classifier(model.eval(), params.train.model, split.size, split.classes)
+    shutil.copy(PARAMS, root / "params.yaml")
+    with whole(root / "data/model/checkpoint.pt") as file:
+        save_checkpoint(file, classifier)
+    with whole(root / "data/prepared/test.pt") as file:
+        save_split(file, split)
+    with whole(root / "data/reports/loss.csv") as file:
+        header = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "learning_rate")
+        file.write(csv_bytes(header, [(1, 2.0, 1.9, 0.3, 0.01), (2, 1.5, 1.6, 0.45, 0.01)]))
+    reports = root / "data/reports"
+    evaluate.run(
+        params.evaluate,
+        device="cpu",
+        checkpoint=root / "data/model/checkpoint.pt",
+        test_images=root / "data/prepared/test.pt",
+        test_json=reports / "test.json",
+        confusion_csv=reports / "confusion.csv",
+        per_class_csv=reports / "per_class.csv",
+        confusion_png=reports / "images/confusion.png",
+        mistakes_png=reports / "images/mistakes.png",
+    )

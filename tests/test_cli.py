@@ -186,6 +186,8 @@ def test_nothing_else_is_written(finished: Path) -> None:
         "reports/test.json",
         "reports/confusion.csv",
         "reports/per_class.csv",
+        "reports/images/confusion.png",
+        "reports/images/mistakes.png",
     }
     assert (finished / "params.yaml").read_bytes() == PARAMS.read_bytes()
 
@@ -415,7 +417,7 @@ def test_ctrl_c_while_it_starts_ends_without_traceback(tmp_path: Path) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
 
 
-SLOW = {"torch", "torchvision", "numpy", "PIL", "dvc", "hydra"}
+SLOW = {"torch", "torchvision", "numpy", "PIL", "dvc", "hydra", "jinja2", "vl_convert"}
 
 
 @pytest.mark.parametrize(

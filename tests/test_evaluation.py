@@ -7,11 +7,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 from torch import Tensor, nn
 
 from synthetic import make_split
-from toypipe.evaluation import measure, per_class, predict, wilson_interval
+from toypipe.evaluation import (
+    confident_mistakes,
+    confusion,
+    measure,
+    per_class,
+    predict,
+    wilson_interval,
+)
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
 from toypipe.params import Toy
@@ -84,6 +91,29 @@ def test_figures_of_each_class_are_those_of_scikit_learn(
     assert [each.name for each in figures] == [f"class{i}" for i in range(classes)]
     ours = np.array([each[1:] for each in figures], dtype=float).T
     np.testing.assert_allclose(ours, np.array(expected, dtype=float), atol=1e-15)
+
+
+def test_the_confusion_matrix_is_that_of_scikit_learn() -> None:
+    """A row for each actual class, also for one that has no images."""
+    actual, predicted = [0, 1, 2, 0, 1, 2, 2], [0, 2, 2, 1, 1, 0, 3]
+
+    counts = confusion(torch.tensor(predicted), _labelled(actual, 4))
+    assert counts.tolist() == confusion_matrix(actual, predicted, labels=range(4)).tolist()
+
+
+def test_the_surest_mistakes_come_first() -> None:
+    """Only wrong images count, by the probability of what they were taken for, ties in order."""
+    probabilities = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.2, 0.8], [0.3, 0.7]]
+    logits, split = torch.tensor(probabilities).log(), _labelled([1, 1, 0, 0, 1], 2)
+
+    mistakes = confident_mistakes(logits, split, 3)
+    assert [(each.image, each.actual, each.predicted) for each in mistakes] == [
+        (0, 1, 0),
+        (2, 0, 1),
+        (3, 0, 1),
+    ]
+    assert [each.probability for each in mistakes] == pytest.approx([0.9, 0.8, 0.8])
+    assert confident_mistakes(logits[4:], split[torch.tensor([4])], 3) == []
 
 
 def test_one_view_is_the_image() -> None:

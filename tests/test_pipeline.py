@@ -27,6 +27,8 @@ def test_a_run_is_complete_and_up_to_date(recorded: Project) -> None:
         "data/reports/test.json",
         "data/reports/confusion.csv",
         "data/reports/per_class.csv",
+        "data/reports/images/confusion.png",
+        "data/reports/images/mistakes.png",
     } <= names
     assert not [name for name in names if "/." in name and ".gitignore" not in name]
     assert "up to date" in recorded.run("dvc", "status")
@@ -168,12 +170,14 @@ def test_an_experiment_can_switch_the_optimizer(project: Project) -> None:
 
 
 def test_plots_are_drawn_without_a_warning(recorded: Project) -> None:
-    """Both losses in one chart, accuracy, the confusion matrix and each class's F1."""
+    """Both losses in one chart, accuracy, the confusion matrix, each class's F1 and the images."""
     output = recorded.run("dvc", "plots", "show", "--json")
 
     assert "WARNING" not in output
     for title in ("Loss", "Validation accuracy", "Confusion matrix", "F1 of each class"):
         assert title in output
+    for image in ("confusion.png", "mistakes.png"):
+        assert f"data/reports/images/{image}" in output
 
 
 def test_a_finished_training_is_delivered_again(project: Project) -> None:

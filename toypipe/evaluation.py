@@ -42,6 +42,19 @@ class ClassFigures(NamedTuple):
     """Images of this class."""
 
 
+class Mistake(NamedTuple):
+    """An image that is classified wrong."""
+
+    image: int
+    """Its place among the images."""
+    actual: int
+    """Number of its class."""
+    predicted: int
+    """Number of the class that it was taken for."""
+    probability: float
+    """That the network gave to the class it chose, 0..1."""
+
+
 @torch.inference_mode()
 def predict(model: nn.Module, images: Tensor, *, batch_size: int, views: int) -> Tensor:
     """Return the mean of the logits over some views of each image.
@@ -107,6 +120,39 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     return low, high
 
 
+def confusion(predicted: Tensor, split: Split) -> Tensor:
+    """Count how often each class is taken for each.
+
+    Args:
+        predicted: Class numbers, int64 of shape (N,), on the CPU.
+        split: The images that they are for.
+
+    Returns:
+        int64 of shape (classes, classes): a row for each actual class, a column for each predicted.
+    """
+    classes = len(split.classes)
+    pairs = split.labels.cpu() * classes + predicted
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+
+
+def confident_mistakes(logits: Tensor, split: Split, count: int) -> list[Mistake]:
+    """Return the mistakes that the network was surest of, the surest first.
+
+    Args:
+        logits: float32 of shape (N, classes), on the CPU.
+        split: The images that they are for.
+        count: How many at most.
+    """
+    labels = split.labels.cpu()
+    probabilities, predicted = logits.double().softmax(1).max(1)
+    wrong = (predicted != labels).nonzero().flatten()
+    order = probabilities[wrong].argsort(descending=True, stable=True)
+    return [
+        Mistake(i, int(labels[i]), int(predicted[i]), float(probabilities[i]))
+        for i in wrong[order][:count].tolist()
+    ]
+
+
 def per_class(predicted: Tensor, split: Split) -> list[ClassFigures]:
     """Compare predictions with the truth, class by class.
 
@@ -114,11 +160,8 @@ def per_class(predicted: Tensor, split: Split) -> list[ClassFigures]:
         predicted: Class numbers, int64 of shape (N,), on the CPU.
         split: The images that they are for.
     """
-    classes = len(split.classes)
-    # Row: actual class; column: predicted class.
-    confusion = torch.bincount(split.labels.cpu() * classes + predicted, minlength=classes**2)
-    confusion = confusion.view(classes, classes)
-    hits, called, support = confusion.diag(), confusion.sum(0), confusion.sum(1)
+    counts = confusion(predicted, split)
+    hits, called, support = counts.diag(), counts.sum(0), counts.sum(1)
     rows = zip(split.classes, hits.tolist(), called.tolist(), support.tolist(), strict=True)
     return [
         ClassFigures(name, _ratio(hit, call), _ratio(hit, have), _ratio(2 * hit, call + have), have)
