@@ -495,6 +495,7 @@ def interrupt_waiting(arena: Arena, _: Random, number: signal.Signals) -> Tally:
                 direct("train"),
                 cwd=subject.path,
                 env={**os.environ, "DVC_STAGE": "train"},
+                stdout=file,
                 stderr=file,
             )
             await_(lambda: "waiting" in waits.read_text() or second.poll() is not None)
