@@ -495,6 +495,7 @@ def interrupt_waiting(arena: Arena, _: Random, number: signal.Signals) -> Tally:
                 direct("train"),
                 cwd=subject.path,
                 env={**os.environ, "DVC_STAGE": "train"},
+                stdout=file,
                 stderr=file,
             )
             await_(lambda: "waiting" in waits.read_text() or second.poll() is not None)
@@ -716,7 +717,16 @@ def limit_files(arena: Arena, random: Random, stage: str) -> Tally:
     size = random.randrange(random.choice(sizes))
     subject = arena.copy(stage)
     before = subject.files()
-    code = subject.end(sys.executable, "-c", LIMITED, str(size), stage)
+    result = subprocess.run(  # into pipes: a file would be as limited as any other
+        [sys.executable, "-c", LIMITED, str(size), stage],
+        cwd=subject.path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+    subject.printed += result.stdout + result.stderr
+    code = result.returncode
     what = f"{stage} within {size} bytes"
     return _judge_failed_write(arena, subject, stage=stage, before=before, code=code, what=what)
 
