@@ -232,7 +232,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGE...", help="Image files, folders of them, or - for a list to read."
+            metavar="IMAGE", help="Image files, folders of them, or - for a list to read."
         ),
     ],
     *,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,27 +67,23 @@ def infer(model: bytes, images: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(logits)
 
 
-@pytest.mark.parametrize("arch", [None, "resnet18", "shufflenet_v2_x0_5", "swin_t"])
+@cache
+def exported(arch: Arch | None = None) -> tuple[Classifier, bytes]:
+    """Return a network, and the same as ONNX."""
+    classifier = make_classifier(arch)
+    return classifier, export_onnx(classifier)
+
+
+@pytest.mark.parametrize("arch", [None, "resnet18", "shufflenet_v2_x0_5"])
 @pytest.mark.parametrize("count", [1, 40])
-def test_onnx_runtime_answers_as_torch_does(
-    arch: Arch | None, count: int, models: dict[Arch | None, tuple[Classifier, bytes]]
-) -> None:
+def test_onnx_runtime_answers_as_torch_does(arch: Arch | None, count: int) -> None:
     """For one image and for many, from the bytes of the images, the logits are torch's."""
-    if arch not in models:
-        classifier = make_classifier(arch)
-        models[arch] = classifier, export_onnx(classifier)
-    classifier, model = models[arch]
+    classifier, model = exported(arch)
     images = SPLIT.images[:count]
 
     with torch.inference_mode():
         expected = classifier.model(images)
     torch.testing.assert_close(infer(model, images), expected, rtol=1e-4, atol=1e-4)
-
-
-@pytest.fixture(scope="module")
-def models() -> dict[Arch | None, tuple[Classifier, bytes]]:
-    """Return where networks are kept once they are exported."""
-    return {}
 
 
 def test_the_file_says_what_it_takes_and_gives() -> None:
@@ -130,6 +127,7 @@ def test_a_model_that_answers_otherwise_is_not_written(
 ) -> None:
     """Where ONNX Runtime differs from torch, what was there before stays, and it is said."""
     MODEL.write_bytes(b"before")
+    monkeypatch.setattr(export, "export_onnx", lambda _: exported()[1])
     monkeypatch.setattr(export, "largest_difference", lambda *_: difference)
 
     message = run(status=2)
@@ -150,8 +148,9 @@ def test_a_wrong_model_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not MODEL.exists()
 
 
-def test_without_test_images_random_ones_are_compared() -> None:
+def test_without_test_images_random_ones_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test images are taken where they fit the network, else noise."""
+    monkeypatch.setattr(export, "export_onnx", lambda _: exported()[1])
     assert "40 test images" in run()
     with Path("data/prepared/test.pt").open("wb") as file:
         save_split(file, make_split(4, size=16))
