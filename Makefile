@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check docs lock clean
+.PHONY: help setup repro test faults check docs lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ repro: $(READY) ## run what is out of date in the pipeline, and record it
 
 test: $(READY) ## run the tests; no network, no GPU
 	pytest
+
+faults: $(READY) ## kill, edit, fill and damage at random moments; twenty minutes, a table
+	python tests/faults.py
 
 check: $(READY) ## lint and check the types
 	ruff check

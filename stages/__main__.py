@@ -1,5 +1,26 @@
 """`python -m stages`: the commands of the folder one stands in."""
 
-from stages.cli import app
+import os
+import signal
+import sys
+from contextlib import suppress
 
-app(prog_name="toypipe")
+
+def main() -> None:
+    """Run a command, and end at once when it has ended."""
+    # Until the commands listen, Ctrl-C just ends this, without a traceback from some import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from stages.cli import app
+
+    try:
+        app(prog_name="toypipe")
+    except SystemExit as end:
+        # Taking torch down piece by piece takes over half a second, and DVC hashes what a stage
+        # has used only when the process has ended: what is edited until then would be recorded.
+        with suppress(OSError):  # nobody listens any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else 1)
+
+
+main()

@@ -1,5 +1,6 @@
 """Stage `evaluate`: measure the checkpoint on images that training has never seen."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,11 @@ def run(
             views=params.views,
         )
     metrics, predicted = measure(logits, split), logits.argmax(1)
+    if not math.isfinite(metrics.loss):
+        raise ToypipeError(
+            f"{checkpoint} is of no use: its loss on the test images is {metrics.loss}."
+            " `toypipe train` (or `dvc repro train`) makes it anew"
+        )
     pairs = zip(split.labels.tolist(), predicted.tolist(), strict=True)
     names = split.classes
     figures = per_class(predicted, split)

@@ -95,7 +95,8 @@ def _end_with_dvc() -> None:
                 while ancestor.is_running() and ancestor.status() != psutil.STATUS_ZOMBIE:
                     time.sleep(POLL)
                 break
-    os.kill(os.getpid(), signal.SIGTERM)
+    if interrupts.received is None:  # else a second request would cut short what the first began
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_dvc(process: "psutil.Process") -> bool:

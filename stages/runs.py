@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from stages.files import json_bytes, whole
-from toypipe.errors import BusyError
+from toypipe.errors import BusyError, ToypipeError
 
 if TYPE_CHECKING:
     from toypipe.run import Run
@@ -113,12 +113,20 @@ class RunFolder:
         Raises:
             ToypipeError: There is a state, but it is damaged.
         """
-        from toypipe.archive import load_archive
+        import torch
+
+        from toypipe.archive import DAMAGED, load_archive
 
         path = self.path / "state.pt"
         if not path.exists():
             return False
-        run.load_state_dict(load_archive(path, remedy="`toypipe train`"))
+        state = load_archive(path, remedy="`toypipe train` makes it")
+        try:
+            run.load_state_dict(state)
+        except torch.OutOfMemoryError:
+            raise  # the state is well, and needed again
+        except DAMAGED:
+            raise ToypipeError(f"{path} is the state of something else") from None
         return True
 
     def finish(self, results: Mapping[str, bytes]) -> None:
@@ -129,17 +137,18 @@ class RunFolder:
         self.note(results={name: _md5(content) for name, content in results.items()})
         (self.path / "state.pt").unlink(missing_ok=True)
 
-    def results(self) -> dict[str, bytes] | None:
-        """Return the files of a finished run; None if it is not, or they are not what they were."""
+    def results(self, names: Iterable[str]) -> dict[str, bytes] | None:
+        """Return the files of a finished run; None if it is not, or they are not what they were.
+
+        Args:
+            names: Of all its files.
+        """
         sums = self.record.results
-        if sums is None:
-            return None
         try:
-            results = {name: (self.path / name).read_bytes() for name in sums}
+            results = {name: (self.path / name).read_bytes() for name in names}
         except OSError:
             return None
-        intact = all(_md5(content) == sums[name] for name, content in results.items())
-        return results if intact else None
+        return results if sums == {name: _md5(each) for name, each in results.items()} else None
 
 
 @contextmanager

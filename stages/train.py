@@ -63,7 +63,7 @@ def run(
     values = {"params": params.model_dump(), "inputs": dict(inputs)}
     outputs = (checkpoint, loss_csv, train_json)
     with claim(values, describe(target)) as folder:
-        results = folder.results()
+        results = folder.results(path.name for path in outputs)
         if results is None:
             contents = _train(
                 params, target, folder, train_images, watch=watch, unchanged=unchanged

@@ -13,8 +13,7 @@ import torch
 from synthetic import PARAMS, ROOT, make_folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _clean_environment() -> None:
+def clean_environment() -> None:
     """Run every command on one thread, with this environment's tools, untouched by the user's."""
     for name in list(os.environ):
         if name.startswith(("DVC_", "TOYPIPE_", "GIT_")):
@@ -31,6 +30,11 @@ def _clean_environment() -> None:
         GIT_COMMITTER_EMAIL="tests@example.org",
         GIT_CONFIG_GLOBAL=os.devnull,
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> None:
+    clean_environment()
 
 
 class Project:
@@ -77,10 +81,15 @@ class Project:
         return {str(path.relative_to(self.path)): path.read_bytes() for path in files}
 
 
-@pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project that has been run and committed. Do not change it: take `project`."""
-    project = Project(tmp_path_factory.mktemp("recorded") / "project")
+def make_project(path: Path, *, each: int = 6, epochs: int = 2) -> Project:
+    """Return a project under git and dvc, in which no stage has run yet.
+
+    Args:
+        path: Where it goes.
+        each: How many pictures each of its two classes has, in each half.
+        epochs: How long it trains.
+    """
+    project = Project(path)
     names = ["dvc.yaml", ".dvcignore", ".gitignore", ".gitattributes"]
     for folder in ("stages", "toypipe", ".dvc"):
         hidden = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
@@ -88,11 +97,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for name in names:
         shutil.copy(ROOT / name, project.path / name)
     shutil.copy(PARAMS, project.path / "params.yaml")
-    make_folder(project.path / "data/mine")
+    make_folder(project.path / "data/mine", each=each)
     project.edit(
         "params.yaml", "name: cifar10 ", "name: folder\n    path: data/mine\n    size: 16 "
     )
-    project.edit("params.yaml", "epochs: 20 ", "epochs: 2 ")
+    project.edit("params.yaml", "epochs: 20 ", f"epochs: {epochs} ")
     project.edit("params.yaml", "batch_size: 32\n", "batch_size: 4\n")
     project.edit("params.yaml", "validation: 5000 ", "validation: 2 ")
     before = "      - data/params.ok\n      - stages/files.py\n      - stages/prepare.py\n"
@@ -100,6 +109,13 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
         project.edit("dvc.yaml", before, f"      - data/mine\n{before}")
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "add", "--quiet", "data/mine")
+    return project
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a project that has been run and committed. Do not change it: take `project`."""
+    project = make_project(tmp_path_factory.mktemp("recorded") / "project")
     project.run("dvc", "repro")
     project.commit("First record")
     return project

@@ -62,6 +62,18 @@ def test_a_flipped_bit_changes_nothing_unseen(tmp_path: Path) -> None:
     assert found > len(GOOD) // 37 * 0.8
 
 
+def test_a_flipped_bit_in_the_directory_is_refused(tmp_path: Path) -> None:
+    """Also where it makes the archive claim to be compressed, which another library finds out."""
+    path = tmp_path / "a.pt"
+    methods = [i + 10 for i in range(len(GOOD)) if GOOD.startswith(b"PK\x01\x02", i)]
+    for position in methods:
+        content = bytearray(GOOD)
+        content[position] ^= 8
+        path.write_bytes(content)
+        with pytest.raises(ToypipeError, match="is damaged"):
+            load_archive(path, remedy="")
+
+
 def test_anything_but_a_dict_is_refused(tmp_path: Path) -> None:
     """All files of this project hold one."""
     torch.save(torch.zeros(3), tmp_path / "a.pt")

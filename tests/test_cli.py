@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -403,6 +404,15 @@ def test_module_runs_the_code_of_the_folder(finished: Path, tmp_path: Path) -> N
     code = cli.read_text(encoding="utf-8")
     cli.write_text(code.replace(f'"{__version__}"', '"of this folder"'), encoding="utf-8")
     assert run(tmp_path, "--version").stdout == "toypipe of this folder\n"
+
+
+def test_ctrl_c_while_it_starts_ends_without_traceback(tmp_path: Path) -> None:
+    """Before the commands can listen, the signal ends the process as it ends any other."""
+    shutil.copytree(ROOT / "stages", tmp_path / "stages")
+    interrupt = "import os, signal; os.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "typer.py").write_text(interrupt, encoding="utf-8")
+    result = run(tmp_path, "check")
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
 
 
 SLOW = {"torch", "torchvision", "numpy", "PIL", "dvc", "hydra"}

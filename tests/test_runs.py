@@ -122,11 +122,11 @@ def test_states_are_saved_as_often_as_costs_a_percent(monkeypatch: pytest.Monkey
 def test_a_finished_run_is_delivered_again() -> None:
     """Its files come back as they were, and its state is gone."""
     with claim(VALUES, MACHINE) as folder:
-        assert folder.results() is None
+        assert folder.results(RESULTS) is None
         folder.save(make_run())
         folder.finish(RESULTS)
     with claim(VALUES, MACHINE) as folder:
-        assert folder.results() == RESULTS
+        assert folder.results(RESULTS) == RESULTS
         assert not (folder.path / "state.pt").exists()
 
 
@@ -140,7 +140,7 @@ def test_a_finished_run_that_was_damaged_is_not_delivered(name: str, content: by
         if content is not None:
             (folder.path / name).write_bytes(content)
 
-        assert folder.results() is None
+        assert folder.results(RESULTS) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"results": 3}', b"\xff"])
@@ -149,7 +149,7 @@ def test_a_record_that_was_damaged_is_none(content: bytes) -> None:
     with claim(VALUES, MACHINE) as folder:
         folder.finish(RESULTS)
         (folder.path / "run.json").write_bytes(content)
-        assert folder.results() is None
+        assert folder.results(RESULTS) is None
     assert len(list_runs()) == 1
     with claim(VALUES, MACHINE) as folder:
         assert folder.record.values == VALUES

@@ -4,6 +4,7 @@ import pickle
 import struct
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from toypipe.errors import ToypipeError
 # What torch.load and the unpickler beneath it raise for bytes that are not what they should be.
 DAMAGED = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
-    *(AssertionError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile),
+    *(AssertionError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
 )
 
 

@@ -80,9 +80,10 @@ def load_checkpoint(path: Path, device: torch.device) -> Classifier:
     """
     remedy = "`toypipe train` (or `dvc repro train`) makes it"
     content = load_archive(path, remedy=remedy)
-    if content.get("format", FORMAT) != FORMAT:
+    version = content.get("format", FORMAT)
+    if isinstance(version, int) and version != FORMAT:
         raise ToypipeError(
-            f"{path} has format {content['format']!r}, but this version of toypipe reads {FORMAT}:"
+            f"{path} has format {version}, but this version of toypipe reads {FORMAT}:"
             f" {remedy} anew"
         )
     try:

@@ -64,6 +64,9 @@ class Run:
 
         Args:
             state: What `state_dict` returned, on any device.
+
+        Raises:
+            ValueError: It is something else; so may be any error that torch raises for that.
         """
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
@@ -71,6 +74,8 @@ class Run:
         self.epochs = [Epoch(*epoch) for epoch in state["epochs"]]
         self.steps = state["steps"]
         self.losses = state["losses"].to(self._device)
+        if not 0 <= self.steps <= len(self.losses):
+            raise ValueError(f"{self.steps} steps of {len(self.losses)}")
         if state["best_weights"] is not None:
             self.best_weights = {
                 name: tensor.to(self._device) for name, tensor in state["best_weights"].items()
