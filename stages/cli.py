@@ -27,6 +27,20 @@ class Device(StrEnum):
     mps = "mps"
 
 
+class Views(StrEnum):
+    """How many views of an image are averaged."""
+
+    one = "1"
+    two = "2"
+    six = "6"
+
+
+class Format(StrEnum):
+    """What to export to."""
+
+    onnx = "onnx"
+
+
 class Commands(TyperGroup):
     """The one place where errors become exit codes."""
 
@@ -80,7 +94,11 @@ Overrides = Annotated[
 DeviceOption = Annotated[
     Device, typer.Option(envvar="TOYPIPE_DEVICE", help="Where to compute; auto takes the best.")
 ]
+CheckpointOption = Annotated[
+    Path, typer.Option("--checkpoint", metavar="FILE", help="The network.")
+]
 PARAMS = Path("params.yaml")
+CHECKPOINT = Path("data/model/checkpoint.pt")
 
 
 def _print_version(wanted: bool) -> None:
@@ -227,6 +245,75 @@ def plots_page() -> None:
     from stages import plots_page as stage
 
     print(f"dvc plots show now uses {stage.run()}, which needs no network")
+
+
+@app.command()
+def predict(
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE", help="Image files, folders of them, or - for a list to read."
+        ),
+    ],
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object a line, with every class.")
+    ] = False,
+    checkpoint: CheckpointOption = CHECKPOINT,
+    device: DeviceOption = Device.auto,
+    views: Annotated[
+        Views, typer.Option(help="Views that are averaged: as evaluate.views in params.yaml.")
+    ] = Views.one,
+) -> None:
+    """Say what the network sees in images: the most probable classes of each.
+
+    An image may have any size and format: it is cropped to its middle square and resized. In
+    folders and those within them, hidden files are passed over.
+    """
+    from stages import predict as stage
+    from stages.answers import show
+
+    bad = 0
+
+    def complain(problem: str) -> None:
+        nonlocal bad
+        bad += 1
+        print(problem, file=sys.stderr)
+
+    answers = stage.run(
+        images,
+        checkpoint=checkpoint,
+        device=device.value,
+        views=int(views.value),
+        complain=complain,
+    )
+    show(answers, as_json=as_json)
+    if bad:
+        raise ToypipeError(f"no answer for what is named above ({bad:,} in all)")
+
+
+@app.command()
+def export(
+    *,
+    file_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.onnx,
+    checkpoint: CheckpointOption = CHECKPOINT,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Where the model goes.")] = Path(
+        "data/model/model.onnx"
+    ),
+) -> None:
+    """Write the network for other programs, after checking that it gives the same answers.
+
+    It takes uint8 images (N, 3, size, size) and normalises them itself. Needs some libraries more:
+    pip install '.[export]'
+    """
+    del file_format  # there is but one, and a script should say which it means
+    from stages import export as stage
+
+    exported = stage.run(checkpoint=checkpoint, output=output)
+    print(
+        f"ONNX, opset {exported.opset}, in {output}; on {exported.images} its probabilities differ"
+        f" from torch's by at most {exported.difference:.1g}"
+    )
 
 
 @app.command()

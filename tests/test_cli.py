@@ -425,6 +425,8 @@ SLOW = {"torch", "torchvision", "numpy", "PIL", "dvc", "hydra", "jinja2", "vl_co
     [
         (["--help"], {*SLOW, "pydantic", "ruamel"}),
         (["train", "--help"], SLOW),
+        (["predict", "--help"], SLOW),
+        (["export", "--help"], SLOW),
         (["--version"], {*SLOW, "pydantic", "ruamel"}),
         (["check"], SLOW),
         (["check", "-S", "train.seed=1"], SLOW - {"hydra"}),
