@@ -60,6 +60,7 @@ def run(
         ToypipeError: The checkpoint and the images are not there, or do not go together.
     """
     split, logits = classify(params, device=device, checkpoint=checkpoint, test_images=test_images)
+    unchanged()  # the first time: it is strict about what was written while this was read
     metrics, predicted, names = measure(logits, split), logits.argmax(1), split.classes
     if not math.isfinite(metrics.loss):
         raise ToypipeError(

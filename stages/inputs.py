@@ -44,6 +44,7 @@ class Inputs:
         """All sections of the parameter file."""
         self.values = self._own(self.params.model_dump())
         """Those that DVC tracks for this stage, by their keys: `train.optimizer.lr`."""
+        self._loaded = False
 
     def _own(self, sections: dict[str, Any]) -> dict[str, Any]:
         names = sections if self.stage == "check" else [self.stage]
@@ -52,13 +53,17 @@ class Inputs:
     def require_unchanged(self) -> None:
         """Compare what was noted with what is there now.
 
+        The first time, when everything has just been loaded, a file that was written meanwhile
+        counts as changed, whatever it holds now: what was loaded may have been something else.
+
         Raises:
             InputsChangedError: Something differs; the message names all of it.
         """
-        changes = []
+        changes = list[str]()
         for name, path in self._paths.items():
             # What has the same times and size has the same content, and need not be read again.
-            if _stamp(path) != self._stamps[name] and _digest(path) != self.files[name]:
+            touched = _stamp(path) != self._stamps[name]
+            if touched and (not self._loaded or _digest(path) != self.files[name]):
                 changes.append(f"{name} {'was edited' if path.exists() else 'is gone'}")
         try:
             now = self._own(read_params(self._params_file, self._overrides).model_dump())
@@ -78,6 +83,7 @@ class Inputs:
                 f" would record it as made of what lies there now:\n{found}\n"
                 f"Run it again. {finished if self.stage == 'train' else ''}"
             )
+        self._loaded = True
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

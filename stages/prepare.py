@@ -46,6 +46,7 @@ def run(
         splits = read_folder(Path(params.dataset.path), params.dataset.size)
     else:
         splits = read_cifar10(_find_raw(raw), [url] if url else MIRRORS, watch)
+    unchanged()  # the first time: it is strict about what was written while this was read
     with publish(train, test, unchanged=unchanged) as files:
         for file, split in zip(files, splits, strict=True):
             save_split(file, split)

@@ -166,12 +166,13 @@ def claim(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[Run
     key = _md5(json.dumps([values, machine], sort_keys=True).encode())[:12]
     folder = RunFolder(runs_folder() / key)
     with ExitStack() as stack:
-        if not stack.enter_context(_locked(folder.path)):
+        # A second, for whoever lists or clears runs holds each for a moment.
+        if not stack.enter_context(_locked(folder.path, seconds=1)):
             who = f"process {folder.record.pid} is training exactly this (run {key})"
             if "DVC_STAGE" not in os.environ:
                 raise BusyError(f"{who}: wait for it, or stop it")
             print(f"{who}: waiting for its result", file=sys.stderr, flush=True)
-            stack.enter_context(_locked(folder.path, wait=True))
+            stack.enter_context(_locked(folder.path, seconds=-1))
         folder.note(values=values, machine=machine, pid=os.getpid(), used=time.time())
         prune(keep=key)
         yield folder
@@ -217,12 +218,17 @@ def prune(keep: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Have a run to oneself, if nobody else has; a dead process has nothing."""
+def _locked(path: Path, *, seconds: float = 0) -> Iterator[bool]:
+    """Have a run to oneself, if nobody else has; a dead process has nothing.
+
+    Args:
+        path: The folder of the run.
+        seconds: How long to wait for it; -1 for as long as it takes.
+    """
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock_file(path))
     try:
-        lock.acquire(blocking=wait, poll_interval=0.5)
+        lock.acquire(timeout=seconds, poll_interval=0.1)
     except Timeout:
         yield False
         return

@@ -107,9 +107,24 @@ def test_what_does_not_concern_a_stage_is_nothing_to_it(
 ) -> None:
     """Comments, other sections, other modules and a new date change no result."""
     noted = Inputs("train", Path("params.yaml"), [])
+    noted.require_unchanged()  # as when all has been loaded
     edit(project)
 
     noted.require_unchanged()
+
+
+@pytest.mark.parametrize("name", ["data/prepared/train.pt", "toypipe/losses.py"])
+def test_what_was_edited_and_put_back_while_it_was_loaded_has_changed(
+    project: Path, name: str
+) -> None:
+    """Nobody knows which of the two was loaded."""
+    noted = Inputs("train", Path("params.yaml"), [])
+    content = (project / name).read_bytes()
+    (project / name).write_bytes(b"something else")
+    (project / name).write_bytes(content)
+
+    with pytest.raises(InputsChangedError, match=name):
+        noted.require_unchanged()
 
 
 def test_check_has_read_every_section(project: Path) -> None:
