@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LARGEST = 2**30
 """Bytes that all folders together may hold; the one that was used longest ago goes first."""
 SOONEST, LATEST = 1.0, 55.0
-"""Seconds between two states: as many as keep the cost at a percent, within these."""
+"""Seconds between two states: as many as keep the cost at half a percent, within these."""
 
 
 def runs_folder() -> Path:
@@ -60,7 +60,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         """Look into a folder, which need not exist."""
         self.path = path
-        self._saved, self._cost = time.monotonic(), 0.05  # a guess, so that the first waits 5 s
+        self._saved, self._cost = time.monotonic(), 0.025  # a guess, so that the first waits 5 s
 
     @property
     def record(self) -> Record:
@@ -88,7 +88,7 @@ class RunFolder:
 
     def save_due(self) -> bool:
         """Tell whether it is time for another state."""
-        interval = min(LATEST, max(SOONEST, 100 * self._cost))
+        interval = min(LATEST, max(SOONEST, 200 * self._cost))
         return time.monotonic() - self._saved > interval
 
     def save(self, run: "Run") -> None:

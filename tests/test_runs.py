@@ -99,12 +99,12 @@ def test_a_state_that_cannot_be_saved_stops_nothing(capsys: pytest.CaptureFixtur
         assert not list(folder.path.glob(".*"))
 
 
-def test_states_are_saved_as_often_as_costs_a_percent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred times what the last one took, but within a second and a minute."""
+def test_states_are_saved_as_often_as_costs_half_a_percent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred times what the last one took, but within a second and a minute."""
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     folder = RunFolder(runs_folder() / "x")
-    for cost, soonest in ((0.001, 1), (0.1, 10), (5, 55)):
+    for cost, soonest in ((0.001, 1), (0.1, 20), (5, 55)):
 
         def take(*_: object, seconds: float = cost) -> None:
             nonlocal now
