@@ -18,7 +18,7 @@ from toypipe.pictures import read_picture
 
 # No threads: two of them decode small images slower than one, for each holds up the other between
 # two short calls of Pillow; and torch has the other cores.
-BATCH = 128  # images that are answered together; more are no faster on a CPU
+BATCH = 64  # images that are answered together; more are no faster on a CPU
 PIXELS = 2**22  # of a batch, at most, so that large images do not fill the memory
 
 STANDARD_INPUT = "-"
