@@ -35,7 +35,7 @@ def print_table(params: Path) -> None:
             f"{datetime.fromtimestamp(run.record.used).astimezone():%Y-%m-%d %H:%M}",
             " ".join(_differences(run, own)),
         )
-    console = Console(soft_wrap=True) if not sys.stdout.isatty() else Console()
+    console = Console() if sys.stdout.isatty() else Console(width=200)  # a pipe has no width
     console.print(table)
     total = sum(run.bytes for run in runs) / 1e6
     print(f"{total:.1f} MB in {runs_folder()}; `toypipe runs RUN` shows a log, --clear forgets")
