@@ -2,7 +2,10 @@
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +19,13 @@ from toypipe.errors import ToypipeError
 from toypipe.evaluation import predict
 from toypipe.pictures import read_picture
 
-# No threads: two of them decode small images slower than one, for each holds up the other between
-# two short calls of Pillow; and torch has the other cores.
 BATCH = 64  # images that are answered together; more are no faster on a CPU
 PIXELS = 2**22  # of a batch, at most, so that large images do not fill the memory
+
+# Photographs are decoded by all cores at once. Small images are not: two threads would only hold
+# each other up between two short calls of Pillow.
+LARGE = 2**17  # bytes
+THREADS = os.cpu_count() or 1
 
 STANDARD_INPUT = "-"
 
@@ -76,11 +82,35 @@ def run(
 def _read(
     paths: Iterator[str], size: int, complain: Callable[[str], None]
 ) -> Iterator[tuple[str, Tensor]]:
-    for path in paths:
-        try:
-            yield path, read_picture(Path(path), size)
-        except ToypipeError as error:
-            complain(str(error))
+    """Decode files in their order, photographs ahead of who takes them."""
+    ahead = deque[tuple[str, Callable[[], Tensor]]]()
+
+    def take(most: int) -> Iterator[tuple[str, Tensor]]:
+        while len(ahead) > most:
+            path, picture = ahead.popleft()
+            try:
+                yield path, picture()
+            except ToypipeError as error:
+                complain(str(error))
+
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        for path in paths:
+            large = _is_large(path)
+            later = pool.submit if large else partial
+            job = later(read_picture, Path(path), size)
+            ahead.append((path, job.result if isinstance(job, Future) else job))
+            yield from take(2 * THREADS if large else 0)
+        yield from take(0)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _is_large(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > LARGE  # noqa: PTH116 - a name need not be one of a file
+    except (OSError, ValueError):
+        return False
 
 
 def _files(names: Sequence[str], complain: Callable[[str], None]) -> Iterator[str]:

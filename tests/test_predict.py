@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from stages.answers import TOP
 from stages.cli import app
-from stages.predict import BATCH
+from stages.predict import BATCH, LARGE
 from synthetic import ROOT, make_split
 from toypipe.checkpoint import Classifier, load_checkpoint, save_checkpoint
 from toypipe.evaluation import predict
@@ -206,6 +206,25 @@ def test_bad_files_are_named_and_the_others_answered(tmp_path: Path) -> None:
     assert all(line.startswith(name) for line, name in zip(named, bad, strict=True))
     assert last.startswith("error: ")
     assert "4" in last
+
+
+def test_photographs_are_answered_in_their_order(split: Split, tmp_path: Path) -> None:
+    """Decoded by several threads, among small files and bad ones, each gets its own answer."""
+    generator = torch.Generator().manual_seed(0)
+    names = [f"{i:02}.png" for i in range(20)]
+    for i, name in enumerate(names):
+        side = 16 if i % 3 == 0 else 250  # uncompressible: a file of 190 kB
+        pixels = torch.randint(0, 256, (side, side, 3), generator=generator, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(tmp_path / name)
+    (tmp_path / "07.png").write_bytes(bytes(2 * LARGE))
+    names.remove("07.png")
+    found = answers(str(tmp_path), status=2)
+
+    assert [Path(answer["path"]).name for answer in found] == names
+    for answer in found:
+        pixels = read_picture(Path(answer["path"]), 16).permute(2, 0, 1)[None]
+        expected = logits(Split(pixels, split.labels[:1], split.classes)).argmax()
+        assert answer["class"] == split.classes[int(expected)]
 
 
 def test_without_images_the_usage_is_shown() -> None:
