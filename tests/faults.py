@@ -14,6 +14,7 @@ half of each, shows.
 import argparse
 import contextlib
 import itertools
+import json
 import os
 import platform
 import re
@@ -55,7 +56,10 @@ OUTPUTS = {
     "check": ["data/params.ok"],
     "prepare": ["data/prepared/train.pt", "data/prepared/test.pt"],
     "train": ["data/model/checkpoint.pt", "data/reports/loss.csv", "data/reports/train.json"],
-    "evaluate": [f"data/reports/{n}" for n in ("test.json", "confusion.csv", "per_class.csv")],
+    "evaluate": [
+        *(f"data/reports/{n}" for n in ("test.json", "confusion.csv", "per_class.csv")),
+        *(f"data/reports/images/{n}" for n in ("confusion.png", "mistakes.png")),
+    ],
 }
 KEPT = [f"runs/*/{n}" for n in ("run.json", "checkpoint.pt", "loss.csv", "train.json", "state.pt")]
 MADE = list(itertools.chain(*OUTPUTS.values()))
@@ -449,7 +453,18 @@ def dvc_dies(arena: Arena, random: Random, stage: str, number: signal.Signals) -
         wait_a_part(arena, random, stage, victim)
         moment = time.monotonic() - start
         process.send_signal(number)
+    mend_lock_of_dvc(subject)
     return judge(arena, subject, f"{number.name} to DVC in {stage} after {moment:.2f} s")
+
+
+def mend_lock_of_dvc(subject: Subject) -> None:
+    """Do what the README says of DVC's own lock: killed while it writes it, DVC refuses to run."""
+    lock = subject.path / ".dvc/tmp/rwlock"
+    if lock.exists():
+        try:
+            json.loads(lock.read_bytes())
+        except ValueError:
+            lock.unlink()
 
 
 # interruptions --------------------------------------------------------------------------------
