@@ -48,7 +48,7 @@ def test_forcing_a_run_changes_nothing(project: Project) -> None:
     ("name", "old", "new", "stages"),
     [
         ("stages/cli.py", "The commands.", "All commands.", []),
-        ("toypipe/errors.py", "The one exception", "The only exception", []),
+        ("toypipe/errors.py", "What a user can", "What a user may", []),
         ("toypipe/params.py", "The schema of", "A schema of", ["check"]),
         ("params.yaml", "views: 1 ", "views: 2 ", ["check", "evaluate"]),
         ("toypipe/evaluation.py", "Measure a network:", "Judge a network:", ["evaluate"]),
@@ -136,10 +136,11 @@ def test_metrics_and_parameters_differ_between_commits(project: Project) -> None
 def test_queued_experiments_run_their_own_parameters_and_code(project: Project) -> None:
     """A sweep, and an experiment whose code differs from the main checkout's."""
     project.run("dvc", "exp", "run", "--queue", "-S", "train.loss=mse,l1")
-    text = "json_bytes(epochs[-1]._asdict())"
-    project.edit("stages/train.py", text, 'json_bytes({"train_loss": 42.0})')
+    text = "json_bytes(run.epochs[-1]._asdict())"
+    other = 'json_bytes({**run.epochs[-1]._asdict(), "train_loss": 42.0})'
+    project.edit("stages/train.py", text, other)
     project.run("dvc", "exp", "run", "--queue", "--name", "own-code")
-    project.edit("stages/train.py", 'json_bytes({"train_loss": 42.0})', text)
+    project.edit("stages/train.py", other, text)
     project.run("dvc", "queue", "start")
     for _ in range(120):
         time.sleep(1)
