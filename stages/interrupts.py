@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -42,11 +41,13 @@ class _Interrupts:
         """
         self.received = None
         before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        over = threading.Event()
         try:
             if "DVC_STAGE" in os.environ:
-                threading.Thread(target=_end_with_dvc, daemon=True).start()
+                threading.Thread(target=_end_with_dvc, args=(over,), daemon=True).start()
             yield
         finally:
+            over.set()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -85,17 +86,23 @@ interrupts = _Interrupts()
 """Signals belong to the process, so there is one."""
 
 
-def _end_with_dvc() -> None:
-    """Ask this process to end when DVC has died: it would train on, and nobody would record it."""
+def _end_with_dvc(over: threading.Event) -> None:
+    """Ask this process to end when DVC has died: it would train on, and nobody would record it.
+
+    Args:
+        over: Set when nobody listens any more.
+    """
     import psutil  # only a stage under DVC pays for it
 
     with suppress(psutil.NoSuchProcess):  # it has died meanwhile
         for ancestor in psutil.Process().parents():
             if _is_dvc(ancestor):
                 while ancestor.is_running() and ancestor.status() != psutil.STATUS_ZOMBIE:
-                    time.sleep(POLL)
+                    if over.wait(POLL):
+                        return
                 break
-    if interrupts.received is None:  # else a second request would cut short what the first began
+    # after a first request, a second would cut short what that began
+    if interrupts.received is None and not over.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from stages.interrupts import Interrupted, interrupts
+from stages.interrupts import POLL, Interrupted, interrupts
 from synthetic import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are of Unix")
@@ -89,6 +90,17 @@ def test_afterwards_signals_are_what_they_were() -> None:
     with interrupts.listening():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_afterwards_nobody_watches_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a program that runs a command within itself would be ended later on."""
+    monkeypatch.setenv("DVC_STAGE", "train")
+    before = set(threading.enumerate())
+    with interrupts.listening():
+        (watch,) = set(threading.enumerate()) - before
+        time.sleep(POLL)
+    watch.join(5)
+    assert not watch.is_alive()
 
 
 def test_an_interruption_is_one_to_others_too() -> None:
