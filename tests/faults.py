@@ -248,12 +248,20 @@ class Arena:
         self.before, self.seconds = {}, {}
         for stage in STAGES:
             self.before[stage] = first.copy(f"before-{stage}")
-            start = time.monotonic()
+            self.seconds[stage] = self._time(stage)
             first.run("dvc", "repro", stage)
-            self.seconds[stage] = time.monotonic() - start
         self.truth = first.truth()
         self.finished = first
         self.paused = self._pause()
+
+    def _time(self, stage: str) -> float:
+        """Return how long a stage takes by itself, in seconds."""
+        subject = self.copy(stage)
+        start = time.monotonic()
+        subject.run(*direct(stage))
+        seconds = time.monotonic() - start
+        shutil.rmtree(subject.path)
+        return seconds
 
     def _pause(self) -> Subject:
         """Return a project whose training was stopped half-way."""
@@ -408,6 +416,8 @@ def kill(arena: Arena, random: Random, stage: str, *, under_dvc: bool, group: bo
         if hit:
             break
         shutil.rmtree(subject.path)
+    else:
+        raise AssertionError(f"{stage} always ended before it was killed")
     again = stage if not under_dvc and random.random() < 0.75 else ""
     how = f"{'all of ' if group else ''}{stage}{' under DVC' if under_dvc else ''}"
     return judge(arena, subject, f"kill {how} after {moment:.2f} s", stage=again)
@@ -489,6 +499,8 @@ def interrupt(
         if hit and process.returncode != 0:
             break
         shutil.rmtree(subject.path)
+    else:
+        raise AssertionError(f"{stage} always ended before it was asked to")
     again = stage if random.random() < 0.5 else ""
     what = f"{'twice ' * twice}{number.name} to {stage} after {moment:.2f} s"
     tally = judge(arena, subject, what, stage=again)
@@ -641,30 +653,19 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     content = (changed.path / edit.file).read_bytes() if edit.change is not remove else None
     shutil.rmtree(changed.path)
 
-    subject = arena.copy(edit.stage)
+    tried = (_edit_once(arena, random, edit, content) for _ in range(10))
+    subject, before, results, code, late = next(filter(None, tried))
     path = subject.path / edit.file
-    before = path.read_bytes()
-    with subject.started("dvc", "repro") as process:
-        victim = subject.await_stage(edit.stage, process)
-        assert victim is not None
-        late = edit.stage == "train" and (edit.change is remove or random.random() < 0.5)
-        if late:  # so late that the training is finished, and kept
-            await_(lambda: list(subject.path.glob(".toypipe/runs/*/state.pt")) or process.poll())
-        else:
-            await_catching(victim)
-            time.sleep(random.random() * 0.7 * arena.seconds[edit.stage])
-        if content is None:
-            path.unlink()
-        else:
-            path.write_bytes(content)
-    code = process.returncode
 
     what = f"{edit.name} (DVC ended with {code})"
     tally = Tally(tracebacks=subject.printed.count("Traceback"), orphans=subject.orphans())
     wrong = wrong_entries(subject, *known)
     if code != 0 and subject.entries()[edit.stage] == arena.recorded.entries[edit.stage]:
-        # What the stage would have published is not there: DVC had removed what was before.
-        wrong += [name for name in OUTPUTS[edit.stage] if (subject.path / name).exists()]
+        # The stage has published nothing: what is there was there before, if DVC has left it.
+        files = subject.files()
+        wrong += [
+            name for name in OUTPUTS[edit.stage] if files.get(name) not in (None, results.get(name))
+        ]
     tally.records = len(wrong)
     tally.notes += [f"{what}: {', '.join(wrong)}\n{subject.printed[-3000:]}"] if wrong else []
     subject.printed = ""
@@ -681,6 +682,38 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     tally.add(judge(arena, subject, f"{what}, put back", known=known))
     tally.count = 1
     return tally
+
+
+def _edit_once(
+    arena: Arena, random: Random, edit: Edit, content: bytes | None
+) -> tuple[Subject, bytes, Mapping[str, bytes], int, bool] | None:
+    """Change a file while a stage runs; None if the stage had ended by then.
+
+    Returns:
+        The project, the file as it was, all results as they were, the exit code of DVC, and
+        whether the edit came so late that the training was finished, and kept.
+    """
+    subject = arena.copy(edit.stage)
+    path = subject.path / edit.file
+    before, results = path.read_bytes(), subject.files()
+    with subject.started("dvc", "repro") as process:
+        victim = subject.await_stage(edit.stage, process)
+        assert victim is not None
+        late = edit.stage == "train" and (edit.change is remove or random.random() < 0.5)
+        if late:
+            await_(lambda: list(subject.path.glob(".toypipe/runs/*/state.pt")) or process.poll())
+        else:
+            await_catching(victim)
+            time.sleep(random.random() * 0.7 * arena.seconds[edit.stage])
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+        hit = victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE
+    if hit:
+        return subject, before, results, process.returncode, late
+    shutil.rmtree(subject.path)
+    return None
 
 
 def _truth_of(arena: Arena, edit: Edit, changed: Subject) -> tuple[Truth | None, list[Truth]]:
