@@ -905,8 +905,8 @@ TORCH_FILE: dict[str, Corruption] = {
 }
 SPLIT: dict[str, Corruption] = {
     "dtype": with_values(lambda v: v.update(images=v["images"].float())),
-    "labels too large": with_values(lambda v: v["labels"].add_(2)),
-    "labels negative": with_values(lambda v: v["labels"].sub_(1) and None),
+    "labels too large": with_values(lambda v: v.update(labels=v["labels"] + 2)),
+    "labels negative": with_values(lambda v: v.update(labels=v["labels"] - 1)),
     "labels too few": with_values(lambda v: v.update(labels=v["labels"][1:])),
     "no classes": with_values(lambda v: v.update(classes=[])),
     "one channel": with_values(lambda v: v.update(images=v["images"][:, :1])),
