@@ -8,8 +8,10 @@ from contextlib import suppress
 
 def main() -> None:
     """Run a command, and end at once when it has ended."""
-    # Until the commands listen, Ctrl-C just ends this, without a traceback from some import.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Before the commands listen, and when they have ended: no traceback from some import, and the
+    # exit code that a command has when it is asked to end.
+    for request in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(request, lambda number, _: os._exit(128 + number))
     from stages.cli import app
 
     try:

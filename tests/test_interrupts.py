@@ -103,6 +103,25 @@ def test_afterwards_nobody_watches_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not watch.is_alive()
 
 
+OUTSIDE = """
+import os, runpy, sys, time
+import stages.cli
+stages.cli.app = lambda **_: (os.kill(os.getpid(), {number}), time.sleep(20))
+runpy.run_module("stages", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_ends_alike_when_nobody_listens(number: signal.Signals) -> None:
+    """Before it has begun or after it has ended: the same exit code, and no traceback."""
+    code = OUTSIDE.format(number=int(number))
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (process.returncode, process.stderr) == (128 + number, "")
+
+
 def test_an_interruption_is_one_to_others_too() -> None:
     """Libraries that clean up after KeyboardInterrupt do so."""
     assert issubclass(Interrupted, KeyboardInterrupt)
