@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
 from toypipe.checkpoint import Classifier, load_checkpoint
-from toypipe.devices import DeviceName, enough_memory, pick_device
+from toypipe.devices import DeviceName, explained, pick_device
 from toypipe.drawing import draw_confusion, draw_mistakes
 from toypipe.errors import ToypipeError
 from toypipe.evaluation import (
@@ -105,7 +105,7 @@ def classify(
     classifier = load_checkpoint(checkpoint, target)
     split = load_split(test_images)
     _require_same(classifier, split)
-    with enough_memory("evaluate.batch_size", params.batch_size):
+    with explained("evaluate.batch_size", params.batch_size):
         logits = predict(
             classifier.model,
             split.images.to(target),

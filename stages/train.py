@@ -12,7 +12,7 @@ from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
 from stages.interrupts import interrupts
 from stages.runs import RunFolder, claim
 from toypipe.checkpoint import Classifier, save_checkpoint
-from toypipe.devices import DeviceName, describe, enough_memory, pick_device
+from toypipe.devices import DeviceName, describe, explained, pick_device
 from toypipe.errors import ToypipeError
 from toypipe.holdout import hold_out
 from toypipe.models import Shape, build_model
@@ -100,7 +100,7 @@ def _train(
         _require_fit(model, training, params)
         return begin(model.to(target), params)
 
-    with enough_memory("train.batch_size", params.batch_size):
+    with explained("train.batch_size", params.batch_size):
         run = fresh()
         try:
             if folder.restore(run):

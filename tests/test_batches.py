@@ -1,5 +1,6 @@
 """Batches: every image once an epoch, varied as asked, decided by seed and epoch alone."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from synthetic import make_split
-from toypipe.batches import batches
+from toypipe.batches import Batches
 from toypipe.params import Augment
 from toypipe.split import Split
 
@@ -24,9 +25,19 @@ def _numbered(count: int, size: int = 8) -> Split:
     return Split(images.permute(0, 3, 1, 2), torch.arange(count), [str(i) for i in range(count)])
 
 
+def _batches(
+    split: Split, size: int, augment: Augment, *, seed: int = 0, epoch: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch, the last one short where the images do not divide."""
+    batches = Batches(split, augment, seed)
+    batches.start(epoch)
+    for taken in range(0, len(split), size):
+        yield batches.take(min(size, len(split) - taken))
+
+
 def _epoch(split: Split, augment: Augment, *, seed: int = 0, epoch: int = 0) -> Tensor:
     """Return the images of an epoch, sorted by their number."""
-    images = torch.cat([batch for batch, _ in batches(split, 7, augment, seed=seed, epoch=epoch)])
+    images = torch.cat([batch for batch, _ in _batches(split, 7, augment, seed=seed, epoch=epoch)])
     return images[images[:, 0, 0, 0].argsort()]
 
 
@@ -36,14 +47,14 @@ def _mirrored(images: Tensor) -> Tensor:
 
 
 def _order(augment: Augment = PLAIN, *, seed: int = 0, epoch: int = 0, size: int = 7) -> list[int]:
-    shuffled = batches(_numbered(40), size, augment, seed=seed, epoch=epoch)
+    shuffled = _batches(_numbered(40), size, augment, seed=seed, epoch=epoch)
     return torch.cat([labels for _, labels in shuffled]).tolist()
 
 
 @pytest.mark.parametrize("augment", [PLAIN, VARIED])
 def test_every_image_comes_once_with_its_label(augment: Augment) -> None:
     """An epoch is all images in another order, and each keeps its own label."""
-    pairs = list(batches(_numbered(40), 7, augment, seed=0, epoch=0))
+    pairs = list(_batches(_numbered(40), 7, augment))
     images, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
 
     assert sorted(labels.tolist()) == list(range(40))
@@ -51,17 +62,43 @@ def test_every_image_comes_once_with_its_label(augment: Augment) -> None:
     assert torch.equal(images[:, 0, 0, 0].long(), labels)
 
 
-def test_the_last_batch_may_be_short() -> None:
-    """Ten images by four are batches of four, four and two; nothing is dropped or repeated."""
-    counts = [len(labels) for _, labels in batches(make_split(10), 4, PLAIN, seed=0, epoch=0)]
+def test_batches_may_differ_in_size() -> None:
+    """By sevens or by threes, the images come in the same order, in the same variants."""
+    split = _numbered(40)
+    by_seven, by_three = (
+        torch.cat([images for images, _ in _batches(split, size, VARIED)]) for size in (7, 3)
+    )
 
-    assert counts == [4, 4, 2]
+    assert torch.equal(by_seven, by_three)
+
+
+@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+def test_an_epoch_can_be_gone_on_with(augment: Augment) -> None:
+    """Begun with some images taken, it gives those that are left, as they would have come."""
+    split = _numbered(40)
+    whole = torch.cat([images for images, _ in _batches(split, 8, augment, epoch=3)])
+    rest = Batches(split, augment, seed=0)
+    rest.start(3, taken=16)
+
+    assert torch.equal(rest.take(24)[0], whole[16:])
+
+
+@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+def test_an_epoch_follows_from_its_number_alone(augment: Augment) -> None:
+    """Not from the epochs that came before it."""
+    split = _numbered(40)
+    batches = Batches(split, augment, seed=0)
+    batches.start(0)
+    batches.take(11)
+    batches.start(1)
+
+    assert torch.equal(batches.take(40)[0], next(_batches(split, 40, augment, epoch=1))[0])
 
 
 @pytest.mark.parametrize("augment", [PLAIN, VARIED])
 def test_plain_or_varied_images_stay_as_they_are_stored(augment: Augment) -> None:
     """A batch is uint8 in channels_last memory, as fast to compute with as the stored images."""
-    images, labels = next(batches(make_split(10), 4, augment, seed=0, epoch=0))
+    images, labels = next(_batches(make_split(10), 4, augment))
 
     assert images.dtype == torch.uint8
     assert images.is_contiguous(memory_format=torch.channels_last)
@@ -148,7 +185,7 @@ def test_an_epoch_leaves_the_stored_images_alone(augment: Augment) -> None:
     """Images are copied before anything is done to them."""
     split = _numbered(40)
     before = split.images.clone()
-    for images, _ in batches(split, 7, augment, seed=0, epoch=0):
+    for images, _ in _batches(split, 7, augment):
         images.zero_()
 
     assert torch.equal(split.images, before)

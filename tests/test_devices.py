@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toypipe.devices import DeviceName, describe, enough_memory, pick_device
+from toypipe.devices import DeviceName, describe, explained, pick_device
 from toypipe.errors import ToypipeError
 
 
@@ -34,14 +34,28 @@ def test_too_little_memory_is_explained() -> None:
     """What asks for more than there is hears which batch size it tried."""
     with (
         pytest.raises(ToypipeError, match=r"memory ran out with train\.batch_size 512 .*lower it"),
-        enough_memory("train.batch_size", 512),
+        explained("train.batch_size", 512),
     ):
         torch.empty(1 << 60, dtype=torch.uint8)
 
 
+def test_what_cannot_be_repeated_is_explained() -> None:
+    """Where two runs could differ, torch refuses, and the user hears what to do."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")
+    try:
+        with (
+            pytest.raises(ToypipeError, match=r"repeats to the bit \(put_ .*--device cpu"),
+            explained("train.batch_size", 512),
+        ):
+            torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+    finally:
+        torch.set_deterministic_debug_mode(before)
+
+
 def test_other_errors_are_not_about_memory() -> None:
     """A defect stays a defect."""
-    with pytest.raises(RuntimeError, match="shape"), enough_memory("train.batch_size", 512):
+    with pytest.raises(RuntimeError, match="shape"), explained("train.batch_size", 512):
         torch.zeros(3).view(2)
 
 

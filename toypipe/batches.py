@@ -1,6 +1,4 @@
-"""One epoch of batches: shuffled, mirrored and shifted where the images already are."""
-
-from collections.abc import Iterator
+"""The batches of an epoch: shuffled, mirrored and shifted where the images already are."""
 
 import torch
 from torch import Tensor
@@ -11,35 +9,66 @@ from toypipe.streams import stream
 from toypipe.views import view
 
 
-def batches(
-    split: Split, batch_size: int, augment: Augment, *, seed: int, epoch: int, skip: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield every image once, in an order and in variants that seed and epoch decide.
+class Batches:
+    """Every image once an epoch, in an order and in variants that seed and epoch decide.
 
-    Args:
-        split: The images; the batches stay on their device.
-        batch_size: Images per batch; the last may be smaller.
-        augment: How images are varied.
-        seed: The seed of the run.
-        epoch: From 0.
-        skip: Batches to leave out at the start: a run that goes on has had them.
-
-    Yields:
-        Images, uint8 of shape (n, 3, size, size), and labels, int64 of shape (n,).
+    What is drawn for an epoch, and how far it has come, lies in tensors on the images' device that
+    are never replaced: so taking a batch is work for the device alone.
     """
-    device = split.images.device
-    order = torch.randperm(len(split), generator=stream(seed, "order", epoch)).to(device)
-    varied = augment.flip != "none" or augment.translate > 0
-    if varied:
-        mirrored = _mirrored(len(split), augment, seed, epoch).to(device)
-        shifts = _shifts(len(split), augment, seed, epoch).to(device)
-    pixels = split.images.permute(0, 2, 3, 1)  # contiguous: taking an image is copying one block
-    for index in order.split(batch_size)[skip:]:
-        if varied:
-            images = view(split.images, index, mirrored[index], shifts[index])
+
+    def __init__(self, split: Split, augment: Augment, seed: int) -> None:
+        """Prepare epochs, of which none has begun.
+
+        Args:
+            split: The images; the batches stay on their device.
+            augment: How images are varied.
+            seed: The seed of the run.
+        """
+        self._split, self._augment, self._seed = split, augment, seed
+        device = split.images.device
+        self._pixels = split.images.permute(0, 2, 3, 1)  # contiguous: an image is one block
+        self._order = torch.arange(len(split), device=device)
+        self._mirrored = torch.zeros(len(split), dtype=torch.bool, device=device)
+        self._shifts = torch.zeros(len(split), 2, dtype=torch.int64, device=device)
+        self._taken = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def start(self, epoch: int, taken: int = 0) -> None:
+        """Begin an epoch, or go on with one.
+
+        Args:
+            epoch: From 0.
+            taken: How many of its images were taken before.
+        """
+        count, seed = len(self._split), self._seed
+        order = torch.randperm(count, generator=stream(seed, "order", epoch))
+        self._order.copy_(order)
+        if self._varied:
+            self._mirrored.copy_(_mirrored(count, self._augment, seed, epoch))
+            self._shifts.copy_(_shifts(count, self._augment, seed, epoch))
+        self._taken.fill_(taken)
+
+    def take(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the next images of the epoch.
+
+        Args:
+            count: How many; not more than are left.
+
+        Returns:
+            Images, uint8 of shape (count, 3, size, size) in channels_last memory, and labels,
+            int64 of shape (count,).
+        """
+        places = torch.arange(count, device=self._taken.device) + self._taken
+        index = self._order.index_select(0, places)
+        self._taken += count
+        if self._varied:
+            images = view(self._split.images, index, self._mirrored[index], self._shifts[index])
         else:
-            images = pixels.index_select(0, index).permute(0, 3, 1, 2)
-        yield images, split.labels.index_select(0, index)
+            images = self._pixels.index_select(0, index).permute(0, 3, 1, 2)
+        return images, self._split.labels.index_select(0, index)
+
+    @property
+    def _varied(self) -> bool:
+        return self._augment.flip != "none" or self._augment.translate > 0
 
 
 def _mirrored(count: int, augment: Augment, seed: int, epoch: int) -> Tensor:

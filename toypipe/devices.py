@@ -1,5 +1,6 @@
 """Where a run computes, and how exactly."""
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch.utils import deterministic
 
 from toypipe.errors import ToypipeError
 
@@ -40,6 +42,7 @@ def pick_device(name: DeviceName) -> torch.device:
             f"there is no device {name} here (found: {found}). Leave --device and TOYPIPE_DEVICE"
             " out to take the best there is"
         )
+    _keep_freed_memory()
     if name == "cuda":
         # cuBLAS reads this when CUDA starts: with it, equal calls give equal bits.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -47,7 +50,23 @@ def pick_device(name: DeviceName) -> torch.device:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
+        # What cannot repeat to the bit is an error; `use_deterministic_algorithms` would say the
+        # same, but imports torch's compiler. No operation here reads memory that was never written.
+        torch.set_deterministic_debug_mode("error")
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.device(name)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep the memory of large tensors that are freed, for the next ones.
+
+    From 32 MiB on it gives every block back to the system, and gets the next one page by page,
+    which takes ten times as long as filling it.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-4, 0)  # M_MMAP_MAX: no block by itself, so that all are kept alike
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: how much may lie unused
 
 
 def describe(device: torch.device) -> dict[str, str]:
@@ -70,22 +89,28 @@ def _cpu_name() -> str:
 
 
 @contextmanager
-def enough_memory(key: str, batch_size: int) -> Iterator[None]:
-    """Explain, where memory runs out, what to lower.
+def explained(key: str, batch_size: int) -> Iterator[None]:
+    """Explain what a device refuses: too much memory, or what it cannot repeat to the bit.
 
     Args:
         key: The parameter that says how many images are computed at once.
         batch_size: Its value.
 
     Raises:
-        ToypipeError: There was too little.
+        ToypipeError: It refused.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
+        what = str(error).partition("\n")[0]
         words = ("out of memory", "allocate memory")  # of CUDA and MPS; of the CPU
-        if not isinstance(error, MemoryError) and not any(word in str(error) for word in words):
+        if isinstance(error, MemoryError) or any(word in str(error) for word in words):
+            message = f"memory ran out with {key} {batch_size} ({what}): lower it"
+        elif "does not have a deterministic implementation" in str(error):
+            message = (
+                f"this network cannot be computed on this device so that it repeats to the bit"
+                f" ({what.partition(',')[0]}): take another train.model, or --device cpu"
+            )
+        else:
             raise
-        raise ToypipeError(
-            f"memory ran out with {key} {batch_size} ({str(error).splitlines()[0]}): lower it"
-        ) from None
+        raise ToypipeError(message) from None

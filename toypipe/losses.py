@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -23,7 +24,8 @@ def one_hot(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
     Returns:
         float32 of shape (N, classes); each row sums to one.
     """
-    return F.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
+    hard = labels[:, None] == torch.arange(classes, device=labels.device)
+    return hard.float() * (1 - smoothing) + smoothing / classes
 
 
 def mse(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,39 +1,85 @@
-"""Muon for convolution filters: torch's own, shown each filter bank as the matrix that it is."""
+"""Muon for convolution filters, each bank of them taken as the matrix that it is."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from toypipe import eager_optim
 
-class FilterMuon(torch.optim.Muon):
+NEWTON_SCHULZ_STEPS = 5
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # steepest at zero; near one they only hover
+
+
+class FilterMuon(eager_optim.Optimizer):
     """torch.optim.Muon over filters (out, in, height, width), each seen as (out, in*height*width).
 
-    torch's Muon takes matrices only. Each filter bank is given to it as a matrix that shares its
-    memory, so that an update of the one is an update of the other. Muon's update does not care
-    about the order of columns, so the memory's own order serves.
+    torch's own takes matrices only, and a learning rate that the host knows, which a captured
+    step does not have. Muon does not care about the order of columns, so the memory's own serves.
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
 
-    def __init__(self, filters: Iterable[nn.Parameter], **options: Any) -> None:
-        """Args: `filters` in channels_last memory; `options` of torch.optim.Muon."""
-        self.filters = list(filters)
-        self.matrices = [nn.Parameter(_as_matrix(weight.detach())) for weight in self.filters]
-        shared = zip(self.filters, self.matrices, strict=True)
-        assert all(weight.data_ptr() == matrix.data_ptr() for weight, matrix in shared)
-        super().__init__(self.matrices, **options)
-        self.register_step_pre_hook(self._take_gradients)
+    def __init__(
+        self,
+        filters: Iterable[nn.Parameter],
+        *,
+        lr: float,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float,
+    ) -> None:
+        """Args: `filters` in channels_last memory, so that they are matrices without a copy."""
+        options = {"lr": lr, "momentum": momentum, "nesterov": nesterov}
+        super().__init__(filters, {**options, "weight_decay": weight_decay})
 
-    def _take_gradients(self, *_: object) -> None:
-        for weight, matrix in zip(self.filters, self.matrices, strict=True):
-            matrix.grad = None if weight.grad is None else _as_matrix(weight.grad)
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Move the filters that have a gradient; there is no closure here."""
+        for group in self.param_groups:
+            for filters in group["params"]:
+                if filters.grad is not None:
+                    self._step(filters, filters.grad, **group)
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of the filters."""
-        super().zero_grad(set_to_none)
-        for weight in self.filters:
-            weight.grad = None
+    def _step(
+        self,
+        filters: nn.Parameter,
+        gradient: Tensor,
+        *,
+        lr: float | Tensor,
+        momentum: float,
+        nesterov: bool,
+        weight_decay: float,
+        **_: Any,
+    ) -> None:
+        state = self.state[filters]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(filters)
+        mean = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+        ahead = gradient.lerp(mean, momentum) if nesterov else mean
+        matrix, update = _as_matrix(filters), orthogonalized(_as_matrix(ahead))
+        rows, columns = matrix.shape
+        matrix.mul_(1 - lr * weight_decay)
+        matrix.sub_(update * (lr * math.sqrt(max(1, rows / columns))))
+
+
+def orthogonalized(matrix: Tensor) -> Tensor:
+    """Return nearly the closest semi-orthogonal matrix, by a Newton-Schulz iteration in bfloat16.
+
+    Args:
+        matrix: float32 of shape (rows, columns).
+
+    Returns:
+        float32 of the same shape; its singular values lie between about 0.5 and 1.5.
+    """
+    a, b, c = COEFFICIENTS
+    wide = matrix.bfloat16() if len(matrix) <= matrix.shape[1] else matrix.bfloat16().T
+    wide = wide / wide.norm().clamp(min=1e-7)  # so that no singular value is above 1
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = wide @ wide.T
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return (wide if len(matrix) <= matrix.shape[1] else wide.T).float()
 
 
 def _as_matrix(filters: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from toypipe import eager_optim
 from toypipe.muon import FilterMuon
 from toypipe.params import Adam, AdamW, Muon, PlainSgd, Sgd
 
@@ -21,6 +22,7 @@ def build_optimizers(model: nn.Module, params: Sgd | Adam | AdamW | Muon) -> lis
         One optimizer, or two for Muon. Each group remembers its rate as `initial_lr`.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
+    on_cuda = any(weight.is_cuda for weight in weights)
     match params:
         case Muon():
             filters = [weight for weight in weights if weight.ndim == 4]
@@ -36,7 +38,7 @@ def build_optimizers(model: nn.Module, params: Sgd | Adam | AdamW | Muon) -> lis
         case Sgd():
             optimizers = [_sgd(weights, params)]
         case Adam() | AdamW():
-            build = torch.optim.Adam if isinstance(params, Adam) else torch.optim.AdamW
+            build = eager_optim.Adam if isinstance(params, Adam) else eager_optim.AdamW
             optimizers = [
                 build(
                     weights,
@@ -44,16 +46,35 @@ def build_optimizers(model: nn.Module, params: Sgd | Adam | AdamW | Muon) -> lis
                     betas=(params.beta1, params.beta2),
                     weight_decay=params.weight_decay,
                     fused=True,
+                    capturable=on_cuda,
                 )
             ]
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
+            if on_cuda:  # a captured step reads its rate where it was when it was captured
+                group["lr"] = torch.tensor(group["lr"], device=weights[0].device)
     return optimizers
 
 
+def set_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
+    """Multiply every group's first learning rate, for the next step.
+
+    Args:
+        optimizers: Of `build_optimizers`.
+        factor: Of the schedule.
+    """
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            rate = group["initial_lr"] * factor
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+
 def _sgd(weights: Iterable[nn.Parameter], params: PlainSgd) -> Optimizer:
-    return torch.optim.SGD(
+    return eager_optim.SGD(
         weights,
         lr=params.lr,
         momentum=params.momentum,

@@ -71,6 +71,9 @@ class Run:
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+            for group in optimizer.param_groups:
+                if isinstance(group["lr"], Tensor):
+                    group["lr"] = group["lr"].to(self._device)
         self.epochs = [Epoch(*epoch) for epoch in state["epochs"]]
         self.steps = state["steps"]
         self.losses = state["losses"].to(self._device)

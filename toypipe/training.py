@@ -1,18 +1,19 @@
 """The training loop: forward, backward, step."""
 
-import itertools
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from toypipe.batches import batches
+from toypipe.batches import Batches
 from toypipe.errors import ToypipeError
+from toypipe.graph import replayed
 from toypipe.losses import LOSSES, Loss, one_hot
-from toypipe.optimizers import build_optimizers
+from toypipe.optimizers import build_optimizers, set_rates
 from toypipe.params import TrainParams
 from toypipe.run import Epoch, Run
 from toypipe.schedules import rate_factor
@@ -107,7 +108,14 @@ def train(
     loss, bfloat16 = LOSSES[params.loss], params.precision == "bfloat16"
     steps, per_epoch = _length(params, len(split))
     epochs = math.ceil(steps / per_epoch)
+    batches = Batches(split, params.augment, params.seed)
 
+    def step(count: int) -> Tensor:
+        images, labels = batches.take(count)
+        targets = one_hot(labels, len(split.classes), params.label_smoothing)
+        return train_step(run.model, loss, run.optimizers, images, targets, bfloat16=bfloat16)
+
+    whole_step = replayed(partial(step, params.batch_size), split.images.device)
     for epoch in range(len(run.epochs), epochs):
         first = epoch * per_epoch
         planned = min(per_epoch, steps - first)
@@ -115,18 +123,15 @@ def train(
         if run.steps == 0:
             run.losses = torch.zeros(planned, device=split.images.device)
             torch.manual_seed(derive_seed(params.seed, "dropout", epoch))
-        begun = run.steps * params.batch_size
+        begun = done = run.steps * params.batch_size
         run.model.train()
-        shuffled = batches(
-            split, params.batch_size, params.augment, seed=params.seed, epoch=epoch, skip=run.steps
-        )
-        for images, labels in itertools.islice(shuffled, planned - run.steps):
-            factor = rate_factor(params.schedule, first + run.steps, steps, per_epoch)
-            _set_rate(run.optimizers, factor)
-            targets = one_hot(labels, len(split.classes), params.label_smoothing)
-            run.losses[run.steps] = train_step(
-                run.model, loss, run.optimizers, images, targets, bfloat16=bfloat16
+        batches.start(epoch, done)
+        while run.steps < planned:
+            set_rates(
+                run.optimizers, rate_factor(params.schedule, first + run.steps, steps, per_epoch)
             )
+            left = total - done
+            run.losses[run.steps] = whole_step() if left >= params.batch_size else step(left)
             run.steps += 1
             done = min(run.steps * params.batch_size, total)
             yield Step(epoch + 1, epochs, begun, done, total, run.losses[: run.steps])
@@ -141,7 +146,7 @@ def train(
             _mean_over_images(run.losses, params.batch_size, total),
             validation_loss,
             accuracy,
-            run.optimizers[0].param_groups[0]["lr"],
+            _rate(run, params, first + planned - 1, len(split)),
         )
         if params.keep == "best" and _is_best(accuracy, run.epochs):
             weights = run.model.state_dict()
@@ -177,13 +182,18 @@ def _diverged(what: str, run: Run, index: int, params: TrainParams, images: int)
     """Say what went wrong at a step of the pass under way, counted from 0."""
     steps, per_epoch = _length(params, images)
     step = len(run.epochs) * per_epoch + index
-    rate = run.optimizers[0].param_groups[0]["initial_lr"]
-    rate *= rate_factor(params.schedule, step, steps, per_epoch)
+    rate = _rate(run, params, step, images)
     return ToypipeError(
         f"{what} at step {step + 1} of {steps}, in epoch {len(run.epochs) + 1}, at a learning rate"
         f" of {rate:g}: training has diverged. A lower train.optimizer.lr, or a schedule with a"
         " warm-up, usually mends that"
     )
+
+
+def _rate(run: Run, params: TrainParams, step: int, images: int) -> float:
+    """Return the learning rate of the first group at a step of the run, counted from 0."""
+    initial: float = run.optimizers[0].param_groups[0]["initial_lr"]
+    return initial * rate_factor(params.schedule, step, *_length(params, images))
 
 
 def _length(params: TrainParams, images: int) -> tuple[int, int]:
@@ -198,12 +208,6 @@ def _is_best(accuracy: float | None, before: list[Epoch]) -> bool:
         epoch.validation_accuracy is None or accuracy > epoch.validation_accuracy
         for epoch in before
     )
-
-
-def _set_rate(optimizers: list[Optimizer], factor: float) -> None:
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
 
 
 def _mean_over_images(losses: Tensor, batch_size: int, images: int) -> float:
