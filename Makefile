@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+PEERS := benchmarks/.venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test faults check docs lock clean
+.PHONY: help setup repro test faults benchmark benchmark-quick check docs lock clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv: the locked requirements and this package
 
@@ -22,6 +23,12 @@ test: $(READY) ## run the tests; no network, no GPU
 faults: $(READY) ## kill, edit, fill and damage at random moments; twenty minutes, a table
 	python tests/faults.py
 
+benchmark: $(PEERS)/.ready ## compare the training loop with six frameworks, in an environment of their own
+	$(PEERS)/bin/python benchmarks/compare.py
+
+benchmark-quick: $(READY) ## compare it with the tutorial's loop only; two minutes
+	python benchmarks/compare.py --repeats 3 --only toypipe --only bare_step --only tutorial
+
 check: $(READY) ## lint and check the types
 	ruff check
 	ruff format --check
@@ -33,9 +40,11 @@ docs: $(READY) ## write docs/reference.md and docs/params.schema.json anew, from
 lock: ## compile requirements.lock anew, for all platforms; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-header --group dev pyproject.toml --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-header benchmarks/requirements.in --output-file benchmarks/requirements.txt
 
 clean: ## remove the environment and the caches, not the data nor any result
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -44,4 +53,9 @@ $(READY): requirements.lock pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	-$(VENV)/bin/python -m stages plots-page
+	@touch $@
+
+$(PEERS)/.ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

@@ -1,0 +1,56 @@
+"""One contender in a process of its own, for compare.py.
+
+Trains an epoch at each batch size and writes, as JSON to a file (the contenders print what they
+like): images per second, seconds from the start of the process to the first step, peak memory,
+and the loss of the trained network.
+"""
+
+import argparse
+import json
+import resource
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Run what the command line says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("started", type=float)
+    parser.add_argument("name")
+    parser.add_argument("--best", action="store_true")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", required=True)
+    parser.add_argument("--images", type=int, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+
+    from contenders import CONTENDERS
+    from task import Task, load
+
+    from toypipe.devices import pick_device
+
+    device = pick_device(options.device)
+    split = load(options.images, device)
+    found: dict[str, object] = {}
+    for batch_size in options.batch_sizes:
+        task = Task(split, batch_size)
+        try:
+            CONTENDERS[options.name](task, best=options.best)
+        except ImportError as error:
+            found["missing"] = str(error)
+            break
+        task.end()
+        found.setdefault("start_up", task.marks[-1 - task.steps] - options.started)
+        found.setdefault("memory", peak_memory())
+        found[str(batch_size)] = {"speed": task.images_per_second(), "loss": task.final_loss()}
+    options.out.write_text(json.dumps(found))
+
+
+def peak_memory() -> int:
+    """Return the most memory that this process ever had, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    main()
