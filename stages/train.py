@@ -90,10 +90,9 @@ def _train(
     unchanged: Callable[[], None],
 ) -> tuple[bytes, bytes, bytes]:
     """Train from where the run stood last to its end; return what the stage writes."""
-    split = load_split(train_images)
-    training, validation = hold_out(split, params.validation, params.seed)
+    training, validation = hold_out(load_split(train_images), params.validation, params.seed)
     normalize = build_normalize(params.normalize, training.images)
-    shape = Shape(split.size, len(split.classes))
+    shape = Shape(training.size, len(training.classes))
 
     def fresh() -> Run:
         model = build_model(params.model, shape, normalize, params.seed)
@@ -117,7 +116,7 @@ def _train(
                 pass
 
     weights = io.BytesIO()
-    save_checkpoint(weights, Classifier(run.model, params.model, split.size, split.classes))
+    save_checkpoint(weights, Classifier(run.model, params.model, training.size, training.classes))
     rows = [(f"{epoch.epoch:g}", *epoch[1:]) for epoch in run.epochs]
     table, last = csv_bytes(Epoch._fields, rows), json_bytes(run.epochs[-1]._asdict())
     return weights.getvalue(), table, last

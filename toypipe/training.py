@@ -20,7 +20,7 @@ from toypipe.schedules import rate_factor
 from toypipe.split import Split
 from toypipe.streams import derive_seed
 
-VALIDATION_BATCH = 250  # images; their largest activation stays below 32 MiB, where malloc is fast
+VALIDATION_BATCH = 250  # images; on a CPU more of them take as long, and more memory
 
 
 class Step(NamedTuple):
