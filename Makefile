@@ -26,7 +26,7 @@ faults: $(READY) ## kill, edit, fill and damage at random moments; twenty minute
 benchmark: $(PEERS)/.ready ## compare the training loop with six frameworks, in an environment of their own
 	$(PEERS)/bin/python benchmarks/compare.py
 
-benchmark-quick: $(READY) ## compare it with the tutorial's loop only; two minutes
+benchmark-quick: $(READY) ## compare it with the tutorial's loop only; three minutes
 	python benchmarks/compare.py --repeats 3 --only toypipe --only bare_step --only tutorial
 
 check: $(READY) ## lint and check the types
