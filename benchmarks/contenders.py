@@ -2,7 +2,8 @@
 
 `best` is: whole batches from memory, channels_last, torch's fused optimizer, no progress bar, no
 logger, no checkpoint, and whatever else the manual of the peer recommends for speed. At its best,
-toypipe trains in bfloat16, which is a parameter of its recipes; all others stay in float32.
+toypipe trains in bfloat16, a parameter of its recipes; all others stay in float32, so that it is
+toypipe in float32 that they are to be compared with.
 """
 
 import os
@@ -173,7 +174,10 @@ def fastai(task: Task, *, best: bool) -> None:
 
 
 def keras(task: Task, *, best: bool) -> None:
-    """Train with Keras 3 on its torch backend."""
+    """Train with Keras 3 on its torch backend.
+
+    Its `jit_compile` would be torch.compile, which gains nothing here: see levers.py.
+    """
     os.environ["KERAS_BACKEND"] = "torch"
     import keras as K
     from keras.layers import TorchModuleWrapper
