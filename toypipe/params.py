@@ -142,7 +142,7 @@ class AdamW(AdamFields):
 
 
 class Muon(Section):
-    """torch.optim.Muon for the convolution filters, torch.optim.SGD for the rest."""
+    """The update of torch.optim.Muon for the convolution filters, torch.optim.SGD for the rest."""
 
     name: Literal["muon"]
     """The optimizer."""
