@@ -95,6 +95,8 @@ def _value(field: dict[str, Any]) -> str:
         )
     if "$ref" in field:
         return "see below"
+    if field.get("type") == "array":
+        return f"list, each a {_value(field['items'])}"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     kind = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`"}

@@ -15,12 +15,13 @@ from toypipe.checkpoint import Classifier, save_checkpoint
 from toypipe.devices import DeviceName, describe, explained, pick_device
 from toypipe.errors import ToypipeError
 from toypipe.holdout import hold_out
-from toypipe.models import Shape, build_model
+from toypipe.models import Shape, build_model, require_size
 from toypipe.normalize import build_normalize
 from toypipe.params import TrainParams
 from toypipe.run import Epoch, Run
 from toypipe.split import Split, load_split
 from toypipe.training import Step, begin, require_finite, train
+from toypipe.whitening import fit_whitening
 
 
 def run(
@@ -96,6 +97,7 @@ def _train(
 
     def fresh() -> Run:
         model = build_model(params.model, shape, normalize, params.seed)
+        fit_whitening(model, training.images)
         _require_fit(model, training, params)
         return begin(model.to(target), params)
 
@@ -174,6 +176,13 @@ def _require_fit(model: nn.Module, training: Split, params: TrainParams) -> None
             f"train.augment.translate is {params.augment.translate} pixels, but the images have"
             f" only {training.size}: lower it"
         )
+    for size in params.sizes:
+        if size > training.size:
+            raise ToypipeError(
+                f"train.sizes has {size} pixels, but the images have only {training.size}, and"
+                " they are shrunk to these sizes: lower it"
+            )
+        require_size(model, size, "this network", "change train.sizes or train.model")
     smallest = len(training) % params.batch_size or params.batch_size
     if smallest == 1 and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
         raise ToypipeError(

@@ -22,7 +22,16 @@ SGD = Sgd(name="sgd", lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
 ADAM = Adam(name="adam", lr=0.01, beta1=0.8, beta2=0.95, weight_decay=0.01)
 ADAMW = AdamW(name="adamw", lr=0.01, beta1=0.8, beta2=0.95, weight_decay=0.1)
 REST = PlainSgd(lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.001)
-MUON = Muon(name="muon", lr=0.1, momentum=0.6, nesterov=True, weight_decay=0.01, rest=REST)
+MUON = Muon(
+    name="muon",
+    lr=0.1,
+    momentum=0.6,
+    nesterov=True,
+    weight_decay=0.01,
+    fixed_norm=False,
+    bias_lr=0.03,
+    rest=REST,
+)
 ALL = pytest.mark.parametrize("params", [SGD, ADAM, ADAMW, MUON], ids=lambda each: each.name)
 
 
@@ -107,6 +116,19 @@ def test_every_trainable_parameter_has_one_optimizer(params: Sgd | Adam | AdamW 
     assert sorted(stepped) == sorted(map(id, trainable))
 
 
+def test_muon_takes_networks_of_nothing_but_filters_and_biases() -> None:
+    """And the scale of a norm is no bias, though it has one axis as well."""
+    layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+    model = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    for network, rest in ((model, [layers[1].weight]), (layers[0], [])):
+        _, sgd = build_optimizers(network, MUON)
+
+        assert sgd.param_groups[0]["params"] == rest
+        assert len(sgd.param_groups[1]["params"]) == 1 + len(rest)
+        network(torch.rand(2, 3, 8, 8)).square().sum().backward()
+        sgd.step()
+
+
 @ALL
 def test_a_step_moves_every_parameter(params: Sgd | Adam | AdamW | Muon) -> None:
     """After one step with gradients, no weight of the network is what it was."""
@@ -141,7 +163,9 @@ def test_forgotten_gradients_move_nothing(params: Sgd | Adam | AdamW | Muon) -> 
 def test_a_group_remembers_its_rate(params: Sgd | Adam | AdamW | Muon) -> None:
     """Schedules multiply the rates that the parameters gave, Muon's and its rest's alike."""
     groups = [group for each in build_optimizers(_model(), params) for group in each.param_groups]
-    rates = [params.lr, params.rest.lr] if isinstance(params, Muon) else [params.lr]
+    rates = [params.lr]
+    if isinstance(params, Muon):
+        rates += [params.rest.lr, params.bias_lr]
 
     assert [group["initial_lr"] for group in groups] == rates
     assert [group["lr"] for group in groups] == rates
@@ -160,7 +184,9 @@ def _muon_both_ways(
     start = torch.randn(shape, generator=generator).to(memory_format=torch.channels_last)
     filters, matrix = nn.Parameter(start.clone()), nn.Parameter(flatten(start).clone())
     optimizers = [
-        FilterMuon([filters], lr=0.1, momentum=0.6, nesterov=nesterov, weight_decay=0.01),
+        FilterMuon(
+            [filters], lr=0.1, momentum=0.6, nesterov=nesterov, weight_decay=0.01, fixed_norm=False
+        ),
         torch.optim.Muon([matrix], lr=0.1, momentum=0.6, nesterov=nesterov, weight_decay=0.01),
     ]
     for _ in range(5):
@@ -195,16 +221,18 @@ def test_muon_does_not_care_about_the_order_of_columns() -> None:
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_muon_gives_filters_its_own_fields_and_the_rest_to_sgd(nesterov: bool) -> None:
-    """Filters go as torch's Muon takes them, everything else as torch's SGD does."""
+    """Filters go as torch's Muon takes them, all else by torch's SGD, biases at their own rate."""
     model = _model()
     plain = copy.deepcopy(model)
     filters = [weight for weight in plain.parameters() if weight.ndim == 4]
-    rest = [weight for weight in plain.parameters() if weight.ndim != 4]
+    rest = [weight for weight in plain.parameters() if weight.ndim == 2]
+    biases = [weight for weight in plain.parameters() if weight.ndim == 1]
     matrices = [nn.Parameter(_columns(weight.detach())) for weight in filters]
     optimizers = build_optimizers(model, MUON.model_copy(update={"nesterov": nesterov}))
     references = [
         torch.optim.Muon(matrices, lr=0.1, momentum=0.6, nesterov=nesterov, weight_decay=0.01),
         torch.optim.SGD(rest, lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.001),
+        torch.optim.SGD(biases, lr=0.03, momentum=0.8),
     ]
     for _ in zip(_gradients(model), _gradients(plain), strict=True):
         for weight, matrix in zip(filters, matrices, strict=True):
@@ -216,6 +244,32 @@ def test_muon_gives_filters_its_own_fields_and_the_rest_to_sgd(nesterov: bool) -
     moved = [weight for weight in model.parameters() if weight.ndim == 4]
     for weight, matrix in zip(moved, matrices, strict=True):
         torch.testing.assert_close(_columns(weight), matrix)
-    others = [weight for weight in model.parameters() if weight.ndim != 4]
-    for weight, target in zip(others, rest, strict=True):
-        torch.testing.assert_close(weight, target)
+    for axes, targets in ((2, rest), (1, biases)):
+        others = [weight for weight in model.parameters() if weight.ndim == axes]
+        for weight, target in zip(others, targets, strict=True):
+            torch.testing.assert_close(weight, target)
+
+
+def test_filters_of_fixed_size_only_turn() -> None:
+    """However large they were, it is torch's Muon from where the norm of 16 of them is 4."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(16, 4, 3, 3, generator=generator) * 50
+    filters = nn.Parameter(start.to(memory_format=torch.channels_last))
+    matrix = nn.Parameter(_columns(start) * (4 / start.norm()))
+    filters.grad = torch.randn(start.shape, generator=generator)
+    matrix.grad = _columns(filters.grad)
+    common: Any = {"lr": 0.1, "momentum": 0.6, "nesterov": True, "weight_decay": 0.0}
+    FilterMuon([filters], **common, fixed_norm=True).step()
+    torch.optim.Muon([matrix], **common).step()
+
+    torch.testing.assert_close(_columns(filters.detach()), matrix.detach())
+
+
+def test_filters_of_fixed_size_may_be_zero() -> None:
+    """There is nothing to scale then; they move as far as any."""
+    filters = nn.Parameter(torch.zeros(8, 3, 3, 3).to(memory_format=torch.channels_last))
+    filters.grad = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    options: Any = {"lr": 0.1, "momentum": 0.6, "nesterov": True, "weight_decay": 0.0}
+    FilterMuon([filters], **options, fixed_norm=True).step()
+
+    assert 0.1 < filters.norm() < 0.5

@@ -21,10 +21,14 @@ FILE = Path("params.yaml")
 
 FOLDER = "{name: folder, path: mine, size: 16}"
 RESNET = "{name: torchvision, arch: resnet18}"
+SPEEDRUN = "{name: speedrun, width: 8, whitening: true, identity: true}"
 COSINE = "{name: cosine, warmup_epochs: 2.5, final: 0}"
 ADAM = "{name: adam, lr: 0.001, beta1: 0.9, beta2: 0.999, weight_decay: 0}"
 REST = "{lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.0}"
-MUON = f"{{name: muon, lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.0, rest: {REST}}}"
+MUON = (
+    "{name: muon, lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.0, fixed_norm: true,"
+    f" bias_lr: 0.2, rest: {REST}}}"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -409,6 +413,7 @@ def test_deep_or_repeated_values_are_refused_quickly(text: str, overrides: list[
 # combinations that mean nothing ---------------------------------------------------------------
 
 FOLDER_12 = FOLDER.replace("16", "12")
+OF_FIXED_SIZE = "train.optimizer.weight_decay"
 
 COMBINATIONS: list[tuple[dict[str, str], str]] = [
     ({"train.optimizer.nesterov": "true"}, "train.optimizer.nesterov"),
@@ -430,6 +435,15 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
         "train.augment.translate",
     ),
     ({"prepare.dataset": FOLDER_12}, "prepare.dataset.size"),
+    (
+        {"prepare.dataset": FOLDER.replace("16", "8"), "train.model": SPEEDRUN},
+        "prepare.dataset.size",
+    ),
+    ({"train.optimizer": MUON.replace("decay: 0.0", "decay: 0.1", 1)}, OF_FIXED_SIZE),
+    ({"train.sizes": "[24]"}, "train.sizes"),
+    ({"train.sizes": "[8, 32]", "train.model": SPEEDRUN}, "train.sizes"),
+    ({"train.sizes": "[24, 33]", "train.model": SPEEDRUN}, "train.sizes"),
+    ({"train.sizes": "[24]", "train.model": SPEEDRUN, "prepare.dataset": FOLDER}, "train.sizes"),
 ]
 """Values that break a rule, each fine in itself, and the key to blame."""
 

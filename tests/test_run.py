@@ -16,7 +16,9 @@ from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
 from toypipe.params import TrainParams
 from toypipe.run import Run
+from toypipe.split import Split
 from toypipe.training import Step, begin, require_finite, train
+from toypipe.whitening import fit_whitening
 
 SPLIT = make_split(20, size=8)
 """In batches of 8: three steps an epoch, the last one of 4 images."""
@@ -28,8 +30,8 @@ OPTIMIZERS = {
     "sgd": "{name: sgd, lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.01}",
     "adam": ADAM,
     "adamw": ADAM.replace("adam", "adamw"),
-    "muon": f"{{name: muon, lr: 0.02, momentum: 0.6, nesterov: true, weight_decay: 0.01, "
-    f"rest: {REST}}}",
+    "muon": f"{{name: muon, lr: 0.02, momentum: 0.6, nesterov: true, weight_decay: 0.0, "
+    f"fixed_norm: true, bias_lr: 0.1, rest: {REST}}}",
 }
 EVERYTHING = (
     "train.epochs=2.6",
@@ -71,11 +73,16 @@ def _outcome(run: Run) -> tuple[bytes, list[Any]]:
     return b"".join(weights), run.epochs
 
 
-def _advance(run: Run, params: TrainParams, most: int = EVENTS) -> Run:
+def _advance(
+    run: Run,
+    params: TrainParams,
+    most: int = EVENTS,
+    images: tuple[Split, Split] = (SPLIT, HELD_OUT),
+) -> Run:
     """Train for so many steps and epochs, or to the end."""
-    deque(itertools.islice(train(run, SPLIT, HELD_OUT, params), most), maxlen=0)
+    deque(itertools.islice(train(run, *images, params), most), maxlen=0)
     if most >= EVENTS:
-        deque(train(run, SPLIT, HELD_OUT, params), maxlen=0)  # what comes after the last event
+        deque(train(run, *images, params), maxlen=0)  # what comes after the last event
     return run
 
 
@@ -97,6 +104,40 @@ def test_a_run_can_stop_after_any_event(
         run.load_state_dict(state)
 
         assert _outcome(_advance(run, params)) == never_stopped, f"after {stop} events"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_speedrun_can_stop_after_any_event(precision: str) -> None:
+    """With whitening, filters of fixed size and images that grow, it ends as one never stopped."""
+    images = make_split(20, size=12), make_split(9, size=12, seed=1)
+    changes = {
+        "optimizer": OPTIMIZERS["muon"],
+        "model": "{name: speedrun, width: 8, whitening: true, identity: true}",
+    }
+    swaps = [
+        each
+        for key, value in changes.items()
+        for each in (f"~train.{key}", f"+train.{key}={value}")
+    ]
+    params = make_train_params(
+        *EVERYTHING, *swaps, "train.sizes=[9,10,12]", f"train.precision={precision}"
+    )
+
+    def start() -> Run:
+        normalize = build_normalize("standard", images[0].images)
+        model = build_model(params.model, Shape(12, 3), normalize, params.seed)
+        fit_whitening(model, images[0].images)
+        return begin(model, params)
+
+    never_stopped = _outcome(_advance(start(), params, images=images))
+    for stop in range(EVENTS):
+        state = _saved(_advance(start(), params, stop, images))
+        run = start()
+        run.load_state_dict(state)
+
+        assert _outcome(_advance(run, params, images=images)) == never_stopped, (
+            f"after {stop} events"
+        )
 
 
 def test_a_run_can_stop_again_and_again() -> None:

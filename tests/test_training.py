@@ -28,7 +28,10 @@ HELD_OUT = make_split(9, size=8, seed=1)
 ADAM = "{name: adam, lr: 0.005, beta1: 0.9, beta2: 0.999, weight_decay: 0.0}"
 ADAMW = ADAM.replace("adam", "adamw")
 REST = "{lr: 0.03, momentum: 0.9, nesterov: true, weight_decay: 0.0}"
-MUON = f"{{name: muon, lr: 0.02, momentum: 0.6, nesterov: true, weight_decay: 0.0, rest: {REST}}}"
+MUON = (
+    "{name: muon, lr: 0.02, momentum: 0.6, nesterov: true, weight_decay: 0.0, fixed_norm: false,"
+    f" bias_lr: 0.03, rest: {REST}}}"
+)
 SGD = "{name: sgd, lr: 0.1, momentum: 0.5, nesterov: false, weight_decay: 0.0}"
 OPTIMIZERS = pytest.mark.parametrize(
     "optimizer", [SGD, ADAM, ADAMW, MUON], ids=["sgd", "adam", "adamw", "muon"]
@@ -395,3 +398,37 @@ def test_training_leaves_the_images_alone() -> None:
 
     assert torch.equal(split.images, SPLIT.images)
     assert torch.equal(split.labels, SPLIT.labels)
+
+
+class _Recorder(nn.Module):
+    """Remembers how large the images were that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.head = nn.Linear(3, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.sizes.append(images.shape[-1])
+        logits: Tensor = self.head(images.float().mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ([], [8, 8, 8, 8, 8, 8]),
+        ([4, 8], [4, 4, 4, 8, 8, 8]),
+        ([4, 6, 8], [4, 4, 6, 6, 8, 8]),
+        ([4, 4, 6, 8], [4, 4, 4, 6, 6, 8]),
+        ([6], [6, 6, 6, 6, 6, 6]),
+    ],
+)
+def test_each_size_has_an_equal_share_of_the_run(sizes: list[int], shown: list[int]) -> None:
+    """In turn, also within an epoch; what is measured after an epoch is measured at full size."""
+    params = make_train_params().model_copy(update={"sizes": sizes})
+    model = _Recorder()
+    _train(model, params, SPLIT, HELD_OUT)
+
+    assert [*model.sizes[:3], *model.sizes[4:7]] == shown
+    assert model.sizes[3::4] == [8, 8]

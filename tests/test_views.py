@@ -3,10 +3,12 @@
 import itertools
 
 import numpy as np
+import pytest
 import torch
+from torch import nn
 
 from synthetic import make_split
-from toypipe.views import view
+from toypipe.views import shrunk, view
 
 SIZE = 8
 FURTHEST = SIZE - 1
@@ -44,3 +46,30 @@ def test_views_stay_as_images_are_stored() -> None:
 
     assert seen.dtype == torch.uint8
     assert seen.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_at_half_the_size_a_pixel_is_the_mean_of_four() -> None:
+    """By hand: NumPy's mean over squares of two by two, rounded."""
+    images = make_split(5, size=16).images
+    squares = images.numpy().reshape(5, 3, 8, 2, 8, 2).mean((3, 5))
+
+    assert np.array_equal(shrunk(images, 8).numpy(), np.round(squares))
+
+
+@pytest.mark.parametrize("size", [8, 11, 12, 15])
+def test_a_smaller_image_is_torchs_own(size: int) -> None:
+    """At any size, each pixel is what torch interpolates, to the nearest whole number."""
+    images = make_split(5, size=16).images
+    expected = nn.functional.interpolate(images.double(), (size, size), mode="bilinear")
+
+    torch.testing.assert_close(shrunk(images, size).double(), expected, atol=0.5001, rtol=0)
+
+
+def test_smaller_images_stay_as_images_are_stored() -> None:
+    """They are uint8 in channels_last memory; at their own size they are not even copied."""
+    images = make_split(5).images
+    smaller = shrunk(images, 12)
+
+    assert smaller.dtype == torch.uint8
+    assert smaller.is_contiguous(memory_format=torch.channels_last)
+    assert shrunk(images, images.shape[-1]) is images

@@ -14,7 +14,7 @@ from toypipe.archive import DAMAGED, load_archive
 from toypipe.errors import ToypipeError
 from toypipe.models import Shape, build_model
 from toypipe.normalize import Normalize
-from toypipe.params import Section, Torchvision, Toy
+from toypipe.params import Section, Speedrun, Torchvision, Toy
 
 FORMAT = 1
 
@@ -24,7 +24,7 @@ class Header(Section):
 
     format: Literal[1]
     """Version of this layout."""
-    model: Annotated[Toy | Torchvision, Field(discriminator="name")]
+    model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
     """Which network it is."""
     size: Annotated[int, Field(ge=1)]
     """Width and height of its images, in pixels."""
@@ -38,7 +38,7 @@ class Classifier:
 
     model: nn.Module
     """From uint8 images (N, 3, size, size) to logits (N, classes); it normalises them."""
-    params: Toy | Torchvision
+    params: Toy | Torchvision | Speedrun
     """Which network it is."""
     size: int
     """Width and height of its images, in pixels."""

@@ -1,24 +1,39 @@
 """A step as one launch: on CUDA, all its kernels in a graph that is captured once and replayed."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+Step = Callable[[int, int], Tensor]
+"""What a step computes is decided by two numbers: how many images, and of which size."""
+
 WARM_UP = 3  # calls before the capture: libraries choose their algorithms, optimizers their state
 
 
-def replayed(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+def replayed(step: Step, device: torch.device) -> Step:
     """Return a function that does the same as a step, with one launch where there is CUDA.
 
     A small network's kernels take less time than the host needs to launch them one by one.
 
     Args:
         step: Reads and writes only tensors on the device that stay where they are, and waits for
-            nothing.
+            nothing. Its arguments, which decide the shapes of what it computes, are numbers; each
+            combination of them is captured by itself.
         device: Where it computes.
     """
-    return _Graph(step, device) if device.type == "cuda" else step
+    if device.type != "cuda":
+        return step
+    graphs: dict[tuple[int, int], _Graph] = {}
+
+    def replay(count: int, size: int) -> Tensor:
+        key = count, size
+        if key not in graphs:
+            graphs[key] = _Graph(partial(step, *key), device)
+        return graphs[key]()
+
+    return replay
 
 
 class _Graph:

@@ -7,7 +7,8 @@ from torch import nn
 
 from toypipe.errors import ToypipeError
 from toypipe.normalize import Normalize
-from toypipe.params import Torchvision, Toy
+from toypipe.params import Speedrun, Torchvision, Toy
+from toypipe.speedrun import build_speedrun
 from toypipe.streams import derive_seed
 
 
@@ -22,7 +23,7 @@ class Shape:
 
 
 def build_model(
-    params: Toy | Torchvision, shape: Shape, normalize: Normalize, seed: int
+    params: Toy | Torchvision | Speedrun, shape: Shape, normalize: Normalize, seed: int
 ) -> nn.Module:
     """Build a network with fresh weights.
 
@@ -46,11 +47,40 @@ def build_model(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
-        network = _toy(shape) if isinstance(params, Toy) else _torchvision(params, shape)
+        match params:
+            case Toy():
+                network = _toy(shape)
+            case Torchvision():
+                network = _torchvision(params, shape)
+            case Speedrun():
+                network = build_speedrun(params, shape.classes)
     model = nn.Sequential()
     model.add_module("normalize", normalize)
     model.add_module("network", network)
     return model.to(memory_format=torch.channels_last)
+
+
+def require_size(model: nn.Module, size: int, name: str, remedy: str) -> None:
+    """Try whether a network takes images of a size; it stays as it was.
+
+    Args:
+        model: In training mode.
+        size: Width and height of the images, in pixels.
+        name: What to call the network.
+        remedy: What to do if it does not.
+
+    Raises:
+        ToypipeError: It does not.
+    """
+    try:
+        # In evaluation mode: batch norm refuses to train on one image, whatever its size.
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, ValueError) as error:
+        what = str(error).splitlines()[0]
+        message = f"{name} does not take images of {size} pixels ({what}): {remedy}"
+        raise ToypipeError(message) from None
+    model.train()
 
 
 def _toy(shape: Shape) -> nn.Module:
@@ -78,13 +108,6 @@ def _torchvision(params: Torchvision, shape: Shape) -> nn.Module:
         return model
 
     network = build()
-    try:
-        # In evaluation mode: batch norm refuses to train on one image, whatever its size.
-        with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, shape.size, shape.size))
-    except (RuntimeError, ValueError) as error:
-        raise ToypipeError(
-            f"{params.arch} does not take images of {shape.size} pixels"
-            f" ({str(error).splitlines()[0]}): change prepare.dataset.size or train.model.arch"
-        ) from None
-    return network.train()
+    remedy = "change prepare.dataset.size or train.model.arch"
+    require_size(network, shape.size, params.arch, remedy)
+    return network

@@ -29,10 +29,24 @@ class FilterMuon(eager_optim.Optimizer):
         momentum: float,
         nesterov: bool,
         weight_decay: float,
+        fixed_norm: bool,
     ) -> None:
-        """Args: `filters` in channels_last memory, so that they are matrices without a copy."""
+        """Take the filters, with the fields of `toypipe.params.Muon`.
+
+        Args:
+            filters: In channels_last memory, so that they are matrices without a copy.
+            lr: Learning rate.
+            momentum: Share of the running mean of the gradient that is kept.
+            nesterov: Look ahead along the momentum.
+            weight_decay: Shrinks the filters, by this times the rate.
+            fixed_norm: Bring each bank, before it moves, to the Frobenius norm that an update of
+                wide matrices has, the root of its number of filters: then the rate is the share by
+                which a step changes it. Without effect on what a batch norm makes of the filters.
+        """
         options = {"lr": lr, "momentum": momentum, "nesterov": nesterov}
-        super().__init__(filters, {**options, "weight_decay": weight_decay})
+        super().__init__(
+            filters, {**options, "weight_decay": weight_decay, "fixed_norm": fixed_norm}
+        )
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -51,6 +65,7 @@ class FilterMuon(eager_optim.Optimizer):
         momentum: float,
         nesterov: bool,
         weight_decay: float,
+        fixed_norm: bool,
         **_: Any,
     ) -> None:
         state = self.state[filters]
@@ -60,6 +75,8 @@ class FilterMuon(eager_optim.Optimizer):
         ahead = gradient.lerp(mean, momentum) if nesterov else mean
         matrix, update = _as_matrix(filters), orthogonalized(_as_matrix(ahead))
         rows, columns = matrix.shape
+        if fixed_norm:
+            matrix.mul_(math.sqrt(rows) / matrix.norm().clamp(min=1e-7))
         matrix.mul_(1 - lr * weight_decay)
         matrix.sub_(update * (lr * math.sqrt(max(1, rows / columns))))
 

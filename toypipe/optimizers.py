@@ -1,6 +1,7 @@
-"""The optimizers: torch's own, each with the fields that params.yaml gives it."""
+"""The optimizers: torch's own, and Muon, each with the fields that params.yaml gives it."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,20 +22,28 @@ def build_optimizers(model: nn.Module, params: Sgd | Adam | AdamW | Muon) -> lis
     Returns:
         One optimizer, or two for Muon. Each group remembers its rate as `initial_lr`.
     """
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    weights = list(named.values())
     on_cuda = any(weight.is_cuda for weight in weights)
     match params:
         case Muon():
             filters = [weight for weight in weights if weight.ndim == 4]
-            rest = [weight for weight in weights if weight.ndim != 4]
+            others = {name: weight for name, weight in named.items() if weight.ndim != 4}
+            biases = [weight for name, weight in others.items() if name.endswith("bias")]
+            rest = [weight for name, weight in others.items() if not name.endswith("bias")]
             muon = FilterMuon(
                 filters,
                 lr=params.lr,
                 momentum=params.momentum,
                 nesterov=params.nesterov,
                 weight_decay=params.weight_decay,
+                fixed_norm=params.fixed_norm,
             )
-            optimizers = [muon, _sgd(rest, params.rest)]
+            groups: list[dict[str, Any]] = [
+                {"params": rest},
+                {"params": biases, "lr": params.bias_lr, "weight_decay": 0.0},
+            ]
+            optimizers = [muon, _sgd(groups, params.rest)]
         case Sgd():
             optimizers = [_sgd(weights, params)]
         case Adam() | AdamW():
@@ -73,7 +82,7 @@ def set_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
                 group["lr"] = rate
 
 
-def _sgd(weights: Iterable[nn.Parameter], params: PlainSgd) -> Optimizer:
+def _sgd(weights: Iterable[nn.Parameter] | Iterable[dict[str, Any]], params: PlainSgd) -> Optimizer:
     return eager_optim.SGD(
         weights,
         lr=params.lr,

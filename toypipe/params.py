@@ -94,6 +94,19 @@ class Torchvision(Section):
     """Its name in torchvision."""
 
 
+class Speedrun(Section):
+    """Whitening, six 3x3 convolutions in three blocks, batch norms, GELU, and a linear layer."""
+
+    name: Literal["speedrun"]
+    """The network."""
+    width: Annotated[int, Field(ge=8, le=1024)]
+    """Channels of the first of its three blocks; the others have four times as many."""
+    whitening: bool
+    """Begin with fixed filters that make the pixels of a patch uncorrelated, from the images."""
+    identity: bool
+    """Let the first filters of each convolution begin by handing their input on, unchanged."""
+
+
 class PlainSgd(Section):
     """The fields of stochastic gradient descent."""
 
@@ -154,8 +167,12 @@ class Muon(Section):
     """Look ahead along the momentum."""
     weight_decay: Decay
     """Shrinks the filters directly: by this times the learning rate, each step."""
+    fixed_norm: bool
+    """Keep the filters' size, for networks with a norm after each: a step only turns them."""
+    bias_lr: Rate
+    """Learning rate of the biases, of norms as of layers; they follow SGD, without decay."""
     rest: PlainSgd
-    """SGD for everything that is not a filter: biases, norms, linear layers."""
+    """SGD for everything else: linear layers, and the scales of norms."""
 
 
 class Constant(Section):
@@ -217,7 +234,7 @@ class TrainParams(Section):
     """`unit`: pixels in 0..1. `standard`: mean 0 and deviation 1 per channel."""
     precision: Literal["float32", "bfloat16"]
     """Of the forward and backward pass (TF32 is off); weights are float32 in any case."""
-    model: Annotated[Toy | Torchvision, Field(discriminator="name")]
+    model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
     """The network."""
     loss: LossName
     """What is minimised, always against the (smoothed) one-hot label."""
@@ -229,6 +246,8 @@ class TrainParams(Section):
     """How the learning rate moves over the run."""
     augment: Augment
     """How training images are varied."""
+    sizes: list[Annotated[int, Field(ge=8, le=1024)]]
+    """Shrink the images to these sizes in turn, in pixels, each for an equal share of the run."""
 
 
 # evaluate -------------------------------------------------------------------------------------

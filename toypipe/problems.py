@@ -13,6 +13,7 @@ from toypipe.params import Params
 
 CIFAR10_TRAINING_IMAGES = 50_000
 CIFAR10_SIZE = 32  # pixels
+SMALLEST_SPEEDRUN_IMAGE = 9  # pixels: its first layer takes one, then they are halved three times
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,11 @@ RULES = (
         "looks ahead along the momentum, so train.optimizer.rest.momentum must be above 0",
     ),
     Rule(
+        ("train.optimizer.weight_decay", "train.optimizer.fixed_norm"),
+        lambda decay, fixed: fixed and decay > 0,
+        "must be 0 where the filters keep their size (train.optimizer.fixed_norm)",
+    ),
+    Rule(
         ("train.schedule.warmup_epochs", "train.epochs"),
         lambda warmup, epochs: warmup >= epochs,
         "must be shorter than the run (train.epochs)",
@@ -94,6 +100,26 @@ RULES = (
         ("prepare.dataset.size", "train.model.name"),
         lambda size, name: name == "toy" and size % 8 != 0,
         "must be divisible by 8 for the toy network, which halves it three times",
+    ),
+    Rule(
+        ("prepare.dataset.size", "train.model.name"),
+        lambda size, name: name == "speedrun" and size < SMALLEST_SPEEDRUN_IMAGE,
+        f"must be at least {SMALLEST_SPEEDRUN_IMAGE} for the speedrun network",
+    ),
+    Rule(
+        ("train.sizes", "train.model.name"),
+        lambda sizes, name: name == "toy" and sizes,
+        "must be [] for the toy network, which takes images of one size only",
+    ),
+    Rule(
+        ("train.sizes", "train.model.name"),
+        lambda sizes, name: name == "speedrun" and min(sizes, default=99) < SMALLEST_SPEEDRUN_IMAGE,
+        f"must be at least {SMALLEST_SPEEDRUN_IMAGE} for the speedrun network",
+    ),
+    Rule(
+        ("train.sizes", "prepare.dataset"),
+        lambda sizes, dataset: max(sizes, default=0) > _size(dataset),
+        "must be at most the size of the images, for they are shrunk to these",
     ),
 )
 

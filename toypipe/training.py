@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from toypipe.run import Epoch, Run
 from toypipe.schedules import rate_factor
 from toypipe.split import Split
 from toypipe.streams import derive_seed
+from toypipe.views import shrunk
 
 VALIDATION_BATCH = 250  # images; on a CPU more of them take as long, and more memory
 
@@ -110,12 +110,15 @@ def train(
     epochs = math.ceil(steps / per_epoch)
     batches = Batches(split, params.augment, params.seed)
 
-    def step(count: int) -> Tensor:
+    def step(count: int, size: int) -> Tensor:
         images, labels = batches.take(count)
         targets = one_hot(labels, len(split.classes), params.label_smoothing)
-        return train_step(run.model, loss, run.optimizers, images, targets, bfloat16=bfloat16)
+        return train_step(
+            run.model, loss, run.optimizers, shrunk(images, size), targets, bfloat16=bfloat16
+        )
 
-    whole_step = replayed(partial(step, params.batch_size), split.images.device)
+    replayed_step = replayed(step, split.images.device)
+    sizes = params.sizes or [split.size]
     for epoch in range(len(run.epochs), epochs):
         first = epoch * per_epoch
         planned = min(per_epoch, steps - first)
@@ -130,10 +133,11 @@ def train(
             set_rates(
                 run.optimizers, rate_factor(params.schedule, first + run.steps, steps, per_epoch)
             )
-            left = total - done
-            run.losses[run.steps] = whole_step() if left >= params.batch_size else step(left)
+            count = min(params.batch_size, total - done)
+            size = sizes[(first + run.steps) * len(sizes) // steps]
+            run.losses[run.steps] = replayed_step(count, size)
             run.steps += 1
-            done = min(run.steps * params.batch_size, total)
+            done += count
             yield Step(epoch + 1, epochs, begun, done, total, run.losses[: run.steps])
 
         require_finite(run, params, len(split))

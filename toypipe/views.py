@@ -1,6 +1,7 @@
 """Mirrored and shifted views of images: for augmentation, and for test-time views."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -27,6 +28,23 @@ def view(images: Tensor, index: Tensor, mirrored: Tensor, shifts: Tensor) -> Ten
     pixels = images.permute(0, 2, 3, 1)  # the colours of a pixel lie side by side in memory
     taken = pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]]
     return taken.permute(0, 3, 1, 2)
+
+
+def shrunk(images: Tensor, size: int) -> Tensor:
+    """Return the images at a smaller size, each pixel the mean of those that it covers.
+
+    Args:
+        images: uint8 of shape (N, 3, at least size, the same), in channels_last memory.
+        size: Width and height, in pixels.
+
+    Returns:
+        uint8 of shape (N, 3, size, size), in channels_last memory; the images themselves where
+        they have that size.
+    """
+    if size == images.shape[-1]:
+        return images
+    smaller = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=False)
+    return smaller.round_().to(torch.uint8)
 
 
 def _reflect(positions: Tensor, last: int) -> Tensor:
