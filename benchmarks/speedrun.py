@@ -140,15 +140,14 @@ def airbench_trial() -> tuple[float, float]:
     return float(cells[-1]), float(cells[-2])
 
 
-def prepare_airbench(training: Split, test: Split) -> None:
+def prepare_airbench(folder: Path, training: Split, test: Split) -> None:
     """Write the images as the package keeps them, and stand where it looks for them."""
-    folder = Path(tempfile.mkdtemp(prefix="airbench"), "cifar10")
-    folder.mkdir()
+    (folder / "cifar10").mkdir()
     for name, split in (("train", training), ("test", test)):
         pixels = split.images.permute(0, 2, 3, 1).contiguous()
         content = {"images": pixels, "labels": split.labels, "classes": split.classes}
-        torch.save(content, folder / f"{name}.pt")
-    os.chdir(folder.parent)
+        torch.save(content, folder / "cifar10" / f"{name}.pt")
+    os.chdir(folder)
 
 
 def main() -> None:
@@ -165,7 +164,6 @@ def main() -> None:
     training, test = (load_split(PREPARED / f"{name}.pt") for name in ("train", "test"))
     found = {options.recipe.stem: Trials()}
     if options.airbench:
-        prepare_airbench(training, test)
         found["airbench, by its own clock"] = Trials()
     device = pick_device(options.device)
     normalize = build_normalize(params.train.normalize, training.images)
@@ -176,8 +174,12 @@ def main() -> None:
         return tested(trained(train_params, training, normalize), params.evaluate, test)
 
     trial(params.train.model_copy(update={"epochs": 0.2}))
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process,
+    ):
         if theirs is not None:
+            prepare_airbench(Path(folder), training, test)
             process.submit(airbench_trial).result()  # its warm-up
         for seed in range(options.trials):
             seconds, logits = timed(partial(trial, of_seed(params, seed)), device)
@@ -188,7 +190,8 @@ def main() -> None:
     print(HEAD)
     for name, trials in found.items():
         print(trials.row(name, options.target))
-    print(f"\np: of a mean accuracy of at most {options.target}, by a one-sided t-test.")
+    target = f"the chance of such a mean if the true one were {options.target}"
+    print(f"\np: {target}, by a one-sided t-test.")
     print(", ".join(f"{key} {value}" for key, value in describe_machine(device.type).items()))
 
 

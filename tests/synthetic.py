@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,9 +14,11 @@ from stages.files import csv_bytes, whole
 from toypipe.checkpoint import Classifier, save_checkpoint
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
-from toypipe.params import TrainParams
+from toypipe.params import Arch, Speedrun, Torchvision, Toy, TrainParams
 from toypipe.params_file import read_params
 from toypipe.split import Split, save_split
+
+Network = Arch | Literal["toy", "speedrun"]
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "recipes/toy.yaml"
@@ -36,6 +39,17 @@ def make_train_params(*overrides: str) -> TrainParams:
     """Return the default train section, small, with changes in the grammar of -S."""
     small = ["train.epochs=2", "train.batch_size=8", "train.validation=0"]
     return read_params(PARAMS, [*small, *overrides]).train
+
+
+def make_network_params(name: Network) -> Toy | Torchvision | Speedrun:
+    """Return the parameters of a network, a small one where there is a choice."""
+    match name:
+        case "toy":
+            return Toy(name="toy")
+        case "speedrun":
+            return Speedrun(name="speedrun", width=8, whitening=True, identity=True)
+        case _:
+            return Torchvision(name="torchvision", arch=name)
 
 
 def make_folder(root: Path, classes: Sequence[str] = ("cat", "dog"), each: int = 6) -> Path:

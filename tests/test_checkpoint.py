@@ -10,22 +10,23 @@ import pytest
 import torch
 from torch import nn
 
-from synthetic import make_split
+from synthetic import Network, make_network_params, make_split
 from toypipe.checkpoint import Classifier, load_checkpoint, save_checkpoint
 from toypipe.errors import ToypipeError
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
-from toypipe.params import Arch, Torchvision, Toy
+from toypipe.whitening import fit_whitening
 
 CPU = torch.device("cpu")
 CLASSES = ["cat", "dog", "toy"]
 IMAGES = make_split(8, size=32).images
 
 
-def _classifier(arch: Arch | None = None, seed: int = 0) -> Classifier:
-    params = Torchvision(name="torchvision", arch=arch) if arch else Toy(name="toy")
+def _classifier(name: Network = "toy", seed: int = 0) -> Classifier:
+    params = make_network_params(name)
     normalize = build_normalize("standard", IMAGES)
     model = build_model(params, Shape(32, 3), normalize, seed)
+    fit_whitening(model, IMAGES)
     model(IMAGES)  # so that batch norm has seen images, as after a training
     return Classifier(model, params, 32, CLASSES)
 
@@ -41,10 +42,12 @@ def _saved(path: Path, classifier: Classifier) -> Path:
     return path
 
 
-@pytest.mark.parametrize("arch", [None, "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5"])
-def test_a_checkpoint_rebuilds_the_network(tmp_path: Path, arch: Arch | None) -> None:
+@pytest.mark.parametrize(
+    "name", ["toy", "speedrun", "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5"]
+)
+def test_a_checkpoint_rebuilds_the_network(tmp_path: Path, name: Network) -> None:
     """The file is enough: logits, size, classes and parameters are those of what was saved."""
-    classifier = _classifier(arch)
+    classifier = _classifier(name)
     loaded = load_checkpoint(_saved(tmp_path / "checkpoint.pt", classifier), CPU)
 
     with torch.inference_mode():
@@ -52,10 +55,10 @@ def test_a_checkpoint_rebuilds_the_network(tmp_path: Path, arch: Arch | None) ->
     assert (loaded.params, loaded.size, loaded.classes) == (classifier.params, 32, CLASSES)
 
 
-@pytest.mark.parametrize("arch", [None, "shufflenet_v2_x0_5", "mnasnet0_5"])
-def test_saving_what_was_loaded_gives_the_same_bytes(tmp_path: Path, arch: Arch | None) -> None:
+@pytest.mark.parametrize("name", ["toy", "speedrun", "shufflenet_v2_x0_5", "mnasnet0_5"])
+def test_saving_what_was_loaded_gives_the_same_bytes(tmp_path: Path, name: Network) -> None:
     """A round trip through a file loses nothing and adds nothing."""
-    path = _saved(tmp_path / "checkpoint.pt", _classifier(arch))
+    path = _saved(tmp_path / "checkpoint.pt", _classifier(name))
 
     assert _bytes(load_checkpoint(path, CPU)) == path.read_bytes()
 
@@ -102,10 +105,10 @@ def test_equal_names_are_saved_alike() -> None:
     assert _bytes(same) == _bytes(classifier)
 
 
-@pytest.mark.parametrize("arch", [None, "shufflenet_v2_x0_5"])
-def test_the_layout_of_memory_is_not_in_a_checkpoint(arch: Arch | None) -> None:
+@pytest.mark.parametrize("name", ["toy", "speedrun", "shufflenet_v2_x0_5"])
+def test_the_layout_of_memory_is_not_in_a_checkpoint(name: Network) -> None:
     """A network whose weights lie in memory in another order is an equal network."""
-    classifier = _classifier(arch)
+    classifier = _classifier(name)
     before = _bytes(classifier)
     classifier.model.to(memory_format=torch.contiguous_format)
 

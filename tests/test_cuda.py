@@ -10,7 +10,8 @@ from torch import nn
 
 import toypipe.training
 from synthetic import make_split, make_train_params
-from test_run import EVERYTHING, HELD_OUT, OPTIMIZERS, SPLIT, _saved
+from test_run import EVERYTHING, HELD_OUT, LARGER, OPTIMIZERS, SPEEDRUN, SPLIT, _saved
+from test_run import _speedrun as speedrun
 from test_run import _toy as toy
 from test_run import _with_dropout_and_statistics as with_dropout_and_statistics
 from toypipe.devices import describe, explained, pick_device
@@ -74,6 +75,29 @@ def test_a_captured_step_is_the_step(
     monkeypatch.setattr(toypipe.training, "replayed", lambda step, _: step)
 
     assert _trained(build, params) == captured
+
+
+@PRECISIONS
+def test_each_size_of_images_has_a_capture_of_its_own(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images grow under a captured step, and it gives the bits of one kernel a time."""
+    params = make_train_params(
+        *SPEEDRUN, "train.batch_size=3", "train.epochs=3", f"train.precision={precision}"
+    )
+    device = torch.device("cuda")
+    training, validation = (split.to(device) for split in LARGER)
+
+    def trained() -> tuple[bytes, list[Any]]:
+        run = begin(speedrun(params).to(device), params)
+        for _ in train(run, training, validation, params):
+            pass
+        return _outcome(run)
+
+    captured = trained()
+    monkeypatch.setattr(toypipe.training, "replayed", lambda step, _: step)
+
+    assert trained() == captured
 
 
 @PRECISIONS

@@ -16,23 +16,24 @@ from typer.testing import CliRunner
 
 from stages import export
 from stages.cli import app
-from synthetic import ROOT, make_split
+from synthetic import ROOT, Network, make_network_params, make_split
 from toypipe.checkpoint import Classifier, save_checkpoint
 from toypipe.models import Shape, build_model
 from toypipe.normalize import build_normalize
 from toypipe.onnx_export import LIBRARIES, OPSET, export_onnx
-from toypipe.params import Arch, Torchvision, Toy
 from toypipe.split import save_split
+from toypipe.whitening import fit_whitening
 
 SPLIT = make_split(40, size=32)
 MODEL = Path("data/model/model.onnx")
 
 
-def make_classifier(arch: Arch | None = None) -> Classifier:
+def make_classifier(name: Network = "toy") -> Classifier:
     """Return a network in evaluation mode whose batch norms have seen images."""
-    params = Torchvision(name="torchvision", arch=arch) if arch else Toy(name="toy")
+    params = make_network_params(name)
     normalize = build_normalize("standard", SPLIT.images)
     model = build_model(params, Shape(32, 3), normalize, seed=0)
+    fit_whitening(model, SPLIT.images)
     with torch.no_grad():
         model(SPLIT.images)
     return Classifier(model.eval(), params, 32, SPLIT.classes)
@@ -68,17 +69,17 @@ def infer(model: bytes, images: torch.Tensor) -> torch.Tensor:
 
 
 @cache
-def exported(arch: Arch | None = None) -> tuple[Classifier, bytes]:
+def exported(name: Network = "toy") -> tuple[Classifier, bytes]:
     """Return a network, and the same as ONNX."""
-    classifier = make_classifier(arch)
+    classifier = make_classifier(name)
     return classifier, export_onnx(classifier)
 
 
-@pytest.mark.parametrize("arch", [None, "resnet18", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("name", ["toy", "speedrun", "resnet18", "shufflenet_v2_x0_5"])
 @pytest.mark.parametrize("count", [1, 40])
-def test_onnx_runtime_answers_as_torch_does(arch: Arch | None, count: int) -> None:
+def test_onnx_runtime_answers_as_torch_does(name: Network, count: int) -> None:
     """For one image and for many, from the bytes of the images, the logits are torch's."""
-    classifier, model = exported(arch)
+    classifier, model = exported(name)
     images = SPLIT.images[:count]
 
     with torch.inference_mode():

@@ -1,14 +1,21 @@
 """Every recipe trains and is tested, here on few images."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from stages import evaluate, train
 from synthetic import ROOT, make_split
+from toypipe.normalize import build_normalize
 from toypipe.params_file import read_params
 from toypipe.split import save_split
+
+sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package
+
+from speedrun import trained
 
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
@@ -43,3 +50,16 @@ def test_a_recipe_says_how_to_use_it(recipe: Path) -> None:
     manual = f": cp recipes/{recipe.name} params.yaml && dvc repro\n"
 
     assert recipe.read_text(encoding="utf-8").splitlines(keepends=True)[0].endswith(manual)
+
+
+def test_the_speedrun_times_what_the_stage_makes() -> None:
+    """benchmarks/speedrun.py trains the very network that `toypipe train` writes."""
+    few = ["train.batch_size=16", "train.epochs=2"]
+    params = read_params(ROOT / "recipes/quick.yaml", few).train
+    train.run(params, device="cpu", inputs={})
+    split = make_split(48, size=32, classes=10)
+    network = trained(params, split, build_normalize(params.normalize, split.images))
+    written = torch.load("data/model/checkpoint.pt", weights_only=True)["weights"]
+
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, written[name]), name

@@ -42,6 +42,15 @@ EVERYTHING = (
     "~train.schedule",
     "+train.schedule={name: cosine, warmup_epochs: 0.5, final: 0.1}",
 )
+SPEEDRUN = (
+    *EVERYTHING,
+    "~train.model",
+    "+train.model={name: speedrun, width: 8, whitening: true, identity: true}",
+    "~train.optimizer",
+    f"+train.optimizer={OPTIMIZERS['muon']}",
+    "train.sizes=[9,10,12]",
+)
+LARGER = make_split(20, size=12), make_split(9, size=12, seed=1)
 EVENTS = 8 + 3
 """Steps and epochs of such a run."""
 
@@ -57,6 +66,15 @@ def _with_dropout_and_statistics(params: TrainParams) -> nn.Module:
     layers = (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5))
     model = nn.Sequential(normalize, *layers, nn.Linear(288, 3))
     return model.to(memory_format=torch.channels_last)
+
+
+def _speedrun(params: TrainParams) -> nn.Module:
+    images = LARGER[0].images
+    model = build_model(
+        params.model, Shape(12, 3), build_normalize("standard", images), params.seed
+    )
+    fit_whitening(model, images)
+    return model
 
 
 def _saved(run: Run) -> dict[str, Any]:
@@ -109,35 +127,15 @@ def test_a_run_can_stop_after_any_event(
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_speedrun_can_stop_after_any_event(precision: str) -> None:
     """With whitening, filters of fixed size and images that grow, it ends as one never stopped."""
-    images = make_split(20, size=12), make_split(9, size=12, seed=1)
-    changes = {
-        "optimizer": OPTIMIZERS["muon"],
-        "model": "{name: speedrun, width: 8, whitening: true, identity: true}",
-    }
-    swaps = [
-        each
-        for key, value in changes.items()
-        for each in (f"~train.{key}", f"+train.{key}={value}")
-    ]
-    params = make_train_params(
-        *EVERYTHING, *swaps, "train.sizes=[9,10,12]", f"train.precision={precision}"
-    )
+    params = make_train_params(*SPEEDRUN, f"train.precision={precision}")
+    never_stopped = _outcome(_advance(begin(_speedrun(params), params), params, images=LARGER))
 
-    def start() -> Run:
-        normalize = build_normalize("standard", images[0].images)
-        model = build_model(params.model, Shape(12, 3), normalize, params.seed)
-        fit_whitening(model, images[0].images)
-        return begin(model, params)
-
-    never_stopped = _outcome(_advance(start(), params, images=images))
     for stop in range(EVENTS):
-        state = _saved(_advance(start(), params, stop, images))
-        run = start()
+        state = _saved(_advance(begin(_speedrun(params), params), params, stop, LARGER))
+        run = begin(_speedrun(params), params)
         run.load_state_dict(state)
 
-        assert _outcome(_advance(run, params, images=images)) == never_stopped, (
-            f"after {stop} events"
-        )
+        assert _outcome(_advance(run, params, images=LARGER)) == never_stopped, f"after {stop}"
 
 
 def test_a_run_can_stop_again_and_again() -> None:

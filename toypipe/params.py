@@ -247,7 +247,7 @@ class TrainParams(Section):
     augment: Augment
     """How training images are varied."""
     sizes: list[Annotated[int, Field(ge=8, le=1024)]]
-    """Shrink the images to these sizes in turn, in pixels, each for an equal share of the run."""
+    """Shrink the images to these sizes in turn, each for an equal share of the run; [] for none."""
 
 
 # evaluate -------------------------------------------------------------------------------------

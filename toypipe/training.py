@@ -112,12 +112,11 @@ def train(
 
     def step(count: int, size: int) -> Tensor:
         images, labels = batches.take(count)
+        images = shrunk(images, size)
         targets = one_hot(labels, len(split.classes), params.label_smoothing)
-        return train_step(
-            run.model, loss, run.optimizers, shrunk(images, size), targets, bfloat16=bfloat16
-        )
+        return train_step(run.model, loss, run.optimizers, images, targets, bfloat16=bfloat16)
 
-    replayed_step = replayed(step, split.images.device)
+    whole_step = replayed(step, split.images.device)
     sizes = params.sizes or [split.size]
     for epoch in range(len(run.epochs), epochs):
         first = epoch * per_epoch
@@ -130,12 +129,11 @@ def train(
         run.model.train()
         batches.start(epoch, done)
         while run.steps < planned:
-            set_rates(
-                run.optimizers, rate_factor(params.schedule, first + run.steps, steps, per_epoch)
-            )
+            now = first + run.steps
+            set_rates(run.optimizers, rate_factor(params.schedule, now, steps, per_epoch))
+            size = sizes[now * len(sizes) // steps]
             count = min(params.batch_size, total - done)
-            size = sizes[(first + run.steps) * len(sizes) // steps]
-            run.losses[run.steps] = replayed_step(count, size)
+            run.losses[run.steps] = whole_step(count, size)
             run.steps += 1
             done += count
             yield Step(epoch + 1, epochs, begun, done, total, run.losses[: run.steps])

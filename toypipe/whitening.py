@@ -1,8 +1,9 @@
 """Whitening: fixed filters that make the pixels of a small patch uncorrelated, of equal variance.
 
-Neighbouring pixels are nearly equal, so that most of what an image says lies in a few directions
-of small variance. A network whose first layer has stretched them learns in half the epochs
-(Page, "How to train your ResNet 8", 2019; fixed and with both signs: tysam-code, "hlb-CIFAR10").
+Neighbouring pixels are nearly equal, so that a patch varies in brightness and in little else.
+Whitening stretches what is left, edges and colours, to the same size, and the network need not
+learn to (Page, "How to train your ResNet 8", 2019; as fixed filters of both signs: Jordan, "94% on
+CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, who counts 21 epochs with it instead of 45).
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 PATCH = 2  # pixels, in width and height
 IMAGES = 1000  # their patches are a million
-SMALLEST = 5e-4  # added to each variance, so that noise is not blown up
+FLOOR = 5e-4  # added to each variance, so that noise is not blown up
 
 
 class Whitening(nn.Conv2d):
@@ -35,7 +36,7 @@ class Whitening(nn.Conv2d):
         """
         patches = F.unfold(images, PATCH).transpose(1, 2).flatten(0, 1)
         variances, directions = torch.linalg.eigh((patches.T @ patches / len(patches)).double())
-        filters = (directions / (variances + SMALLEST).sqrt()).T.view(-1, *self.weight.shape[1:])
+        filters = (directions / (variances + FLOOR).sqrt()).T.view(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([filters, -filters]))
 
 
