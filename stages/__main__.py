@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 
 def main() -> None:
@@ -14,8 +16,13 @@ def main() -> None:
         signal.signal(request, lambda number, _: os._exit(128 + number))
     from stages.cli import app
 
+    run: Callable[..., Any] = app
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # one process of several: let torchrun explain
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        run = record(app)
     try:
-        app(prog_name="toypipe")
+        run(prog_name="toypipe")
     except SystemExit as end:
         # Taking torch down piece by piece takes over half a second, and DVC hashes what a stage
         # has used only when the process has ended: what is edited until then would be recorded.

@@ -50,27 +50,42 @@ class Commands(TyperGroup):
             with interrupts.listening():
                 return super().invoke(ctx)
         except ToypipeError as error:
-            _fail(str(error), error.exit_code)
+            _fail(error)
         except Interrupted as error:
-            _end(f"interrupted: {error}", error.exit_code)
+            if os.environ.get("RANK", "0") == "0":
+                print(f"interrupted: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
         except OSError as error:
             if error.filename is None or isinstance(error, BrokenPipeError):
                 raise
-            _fail(f"{error.filename}: {error.strerror}", ToypipeError.exit_code)
+            _fail(ToypipeError(f"{error.filename}: {error.strerror}"))
 
 
-def _fail(message: str, exit_code: int) -> NoReturn:
+def _fail(error: ToypipeError) -> NoReturn:
+    message = str(error)
     if os.environ.get("DVC_STAGE", "check") != "check":
         message += (
             "\nDVC removed what this stage had made before, if anything, when it started it:"
             " `dvc checkout` and `git checkout -- data/reports` bring that back."
         )
-    _end(f"error: {message}", exit_code)
+    _end(f"error: {message}", error.exit_code)
 
 
 def _end(message: str, exit_code: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    _say_or_leave(message)
     raise typer.Exit(exit_code) from None
+
+
+def _say_or_leave(message: str) -> None:
+    """Print what a command ends with; one process of several leaves it to who started them."""
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+        print(message, file=sys.stderr)
+        return
+    import json
+    import time
+
+    left = {"message": message, "timestamp": int(time.time())}
+    Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(left), encoding="utf-8")
 
 
 app = typer.Typer(
@@ -93,6 +108,14 @@ Overrides = Annotated[
 ]
 DeviceOption = Annotated[
     Device, typer.Option(envvar="TOYPIPE_DEVICE", help="Where to compute; auto takes the best.")
+]
+ProcessesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="N|auto",
+        envvar="TOYPIPE_PROCESSES",
+        help="How many processes share the work; auto takes one for each GPU.",
+    ),
 ]
 CheckpointOption = Annotated[
     Path, typer.Option("--checkpoint", metavar="FILE", help="The network.")
@@ -179,12 +202,16 @@ def train(
     params: Params = PARAMS,
     overrides: Overrides = [],  # noqa: B006
     device: DeviceOption = Device.auto,
+    processes: ProcessesOption = "1",
 ) -> None:
     """Train the network and write its checkpoint and loss curve."""
     from stages.inputs import Inputs
 
     inputs = Inputs("train", params, overrides)
     from stages import diary
+    from stages.launch import in_processes
+
+    in_processes(processes, device.value)
     from stages import train as stage
     from stages.progress import show
 
@@ -195,6 +222,8 @@ def train(
         unchanged=inputs.require_unchanged,
         watch=show,
     )
+    if last is None:  # the first of several processes speaks for all
+        return
     print(f"train loss {last.train_loss:.4f} in data/reports/loss.csv, network in data/model")
     diary.write(inputs, device.value)
     _say_how_to_record("train", params, overrides)
@@ -207,17 +236,23 @@ def evaluate(
     params: Params = PARAMS,
     overrides: Overrides = [],  # noqa: B006
     device: DeviceOption = Device.auto,
+    processes: ProcessesOption = "1",
 ) -> None:
     """Measure the checkpoint on the test images."""
     from stages.inputs import Inputs
 
     inputs = Inputs("evaluate", params, overrides)
     from stages import diary
+    from stages.launch import in_processes
+
+    in_processes(processes, device.value)
     from stages import evaluate as stage
 
     metrics = stage.run(
         inputs.params.evaluate, device=device.value, unchanged=inputs.require_unchanged
     )
+    if metrics is None:
+        return
     print(
         f"test accuracy {metrics.accuracy:.4f}, between {metrics.accuracy_low:.4f} and"
         f" {metrics.accuracy_high:.4f} (95 %), loss {metrics.loss:.4f}; more in data/reports"

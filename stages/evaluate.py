@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
+from toypipe import ranks
 from toypipe.checkpoint import Classifier, load_checkpoint
 from toypipe.devices import DeviceName, explained, pick_device
 from toypipe.drawing import draw_confusion, draw_mistakes
@@ -38,8 +39,10 @@ def run(
     per_class_csv: Writes = Path("data/reports/per_class.csv"),
     confusion_png: Writes = Path("data/reports/images/confusion.png"),
     mistakes_png: Writes = Path("data/reports/images/mistakes.png"),
-) -> Metrics:
+) -> Metrics | None:
     """Test a network; write how good it is.
+
+    Several processes, see `toypipe.ranks`, share the images; the first one writes.
 
     Args:
         params: The `evaluate` section of params.yaml.
@@ -54,12 +57,18 @@ def run(
         mistakes_png: Where the most confident mistakes go, drawn.
 
     Returns:
-        Accuracy and loss.
+        Accuracy and loss; None from the processes that follow the first.
 
     Raises:
         ToypipeError: The checkpoint and the images are not there, or do not go together.
+        LostError: A process that takes part has gone.
     """
-    split, logits = classify(params, device=device, checkpoint=checkpoint, test_images=test_images)
+    with ranks.joined(pick_device(device)):
+        split, logits = classify(
+            params, device=device, checkpoint=checkpoint, test_images=test_images
+        )
+        if ranks.rank() > 0:
+            return None
     unchanged()  # the first time: it is strict about what was written while this was read
     metrics, predicted, names = measure(logits, split), logits.argmax(1), split.classes
     if not math.isfinite(metrics.loss):

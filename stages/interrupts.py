@@ -1,4 +1,4 @@
-"""How a command ends before its time: by Ctrl-C, by SIGTERM, and when DVC dies."""
+"""How a command ends before its time: by Ctrl-C, by SIGTERM, and when who started it dies."""
 
 import os
 import signal
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-POLL = 0.5  # seconds between two looks at whether DVC is still there
+RANK = "TORCHELASTIC_RUN_ID"
+"""What torchrun's agent sets for the processes of a training, which end with it."""
+POLL = 0.5  # seconds between two looks at whether who started this is still there
 
 
 class Interrupted(KeyboardInterrupt):
@@ -43,8 +45,8 @@ class _Interrupts:
         before = {number: signal.signal(number, self._receive) for number in SIGNALS}
         over = threading.Event()
         try:
-            if "DVC_STAGE" in os.environ:
-                threading.Thread(target=_end_with_dvc, args=(over,), daemon=True).start()
+            if "DVC_STAGE" in os.environ or RANK in os.environ:
+                threading.Thread(target=_end_with_starter, args=(over,), daemon=True).start()
             yield
         finally:
             over.set()
@@ -86,8 +88,10 @@ interrupts = _Interrupts()
 """Signals belong to the process, so there is one."""
 
 
-def _end_with_dvc(over: threading.Event) -> None:
+def _end_with_starter(over: threading.Event) -> None:
     """Ask this process to end when DVC has died: it would train on, and nobody would record it.
+
+    Of several processes that train together, each looks at the agent, which looks at DVC.
 
     Args:
         over: Set when nobody listens any more.
@@ -96,7 +100,7 @@ def _end_with_dvc(over: threading.Event) -> None:
 
     with suppress(psutil.NoSuchProcess):  # it has died meanwhile
         for ancestor in psutil.Process().parents():
-            if _is_dvc(ancestor):
+            if RANK in os.environ or _is_dvc(ancestor):
                 while ancestor.is_running() and ancestor.status() != psutil.STATUS_ZOMBIE:
                     if over.wait(POLL):
                         return

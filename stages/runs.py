@@ -115,19 +115,31 @@ class RunFolder:
         """
         import torch
 
-        from toypipe.archive import DAMAGED, load_archive
+        from toypipe import ranks
+        from toypipe.archive import DAMAGED
 
-        path = self.path / "state.pt"
-        if not path.exists():
+        state = ranks.first(self._state())
+        if state is None:
             return False
-        state = load_archive(path, remedy="`toypipe train` makes it")
+        if isinstance(state, ToypipeError):
+            raise state
         try:
             run.load_state_dict(state)
         except torch.OutOfMemoryError:
             raise  # the state is well, and needed again
         except DAMAGED:
-            raise ToypipeError(f"{path} is the state of something else") from None
+            raise ToypipeError(f"{self.path} has the state of something else") from None
         return True
+
+    def _state(self) -> dict[str, Any] | ToypipeError | None:
+        """Return what was saved last, or what is wrong with it; None if there is nothing."""
+        from toypipe.archive import load_archive
+
+        path = self.path / "state.pt"
+        try:
+            return load_archive(path, remedy="`toypipe train` makes it") if path.exists() else None
+        except ToypipeError as error:
+            return error
 
     def finish(self, results: Mapping[str, bytes]) -> None:
         """Keep the files that a run has come to; its state is needed no more."""
@@ -151,9 +163,33 @@ class RunFolder:
         return results if sums == {name: _md5(each) for name, each in results.items()} else None
 
 
+class Follower(RunFolder):
+    """What the other processes of a training have, while the first one keeps its folder."""
+
+    def note(self, **changes: Any) -> None:
+        """Leave it to the first."""
+
+    def log(self, text: str) -> None:
+        """Leave it to the first."""
+
+    def say(self, text: str) -> None:
+        """Leave it to the first."""
+
+    def save_due(self) -> bool:
+        """Leave it to the first."""
+        return False
+
+    def save(self, run: "Run") -> None:
+        """Tell the first what it has to save."""
+        run.state_dict()
+
+    def finish(self, results: Mapping[str, bytes]) -> None:
+        """Leave it to the first."""
+
+
 @contextmanager
 def claim(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[RunFolder]:
-    """Have the folder of one training to oneself.
+    """Have the folder of one training to oneself, and to the processes that take part in it.
 
     Args:
         values: What decides the result: parameters, and the md5 of data and code.
@@ -163,8 +199,13 @@ def claim(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[Run
         BusyError: Another process trains the same. Under DVC this waits instead: it is another
             experiment, whose result will do for both.
     """
+    from toypipe import ranks
+
     key = _md5(json.dumps([values, machine], sort_keys=True).encode())[:12]
     folder = RunFolder(runs_folder() / key)
+    if ranks.rank() > 0:
+        yield Follower(folder.path)
+        return
     with ExitStack() as stack:
         # A second, for whoever lists or clears runs holds each for a moment.
         if not stack.enter_context(_locked(folder.path, seconds=1)):

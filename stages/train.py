@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
-from stages.interrupts import interrupts
+from stages.interrupts import Interrupted, interrupts
 from stages.runs import RunFolder, claim
+from toypipe import ranks
 from toypipe.checkpoint import Classifier, save_checkpoint
 from toypipe.devices import DeviceName, describe, explained, pick_device
 from toypipe.errors import ToypipeError
@@ -35,10 +36,11 @@ def run(
     checkpoint: Writes = Path("data/model/checkpoint.pt"),
     loss_csv: Writes = Path("data/reports/loss.csv"),
     train_json: Writes = Path("data/reports/train.json"),
-) -> Epoch:
+) -> Epoch | None:
     """Train a network; write it, and how it went.
 
-    What was begun is gone on with, what was finished is delivered: see `stages.runs`.
+    What was begun is gone on with, what was finished is delivered: see `stages.runs`. Of several
+    processes that train together, see `toypipe.ranks`, the first one does that for all.
 
     Args:
         params: The `train` section of params.yaml.
@@ -52,20 +54,21 @@ def run(
         train_json: Where those of the last one go.
 
     Returns:
-        The figures of the last epoch.
+        The figures of the last epoch; None from the processes that follow the first.
 
     Raises:
         ToypipeError: The images, the parameters and the device do not go together, the loss is no
             number, or memory runs out.
         BusyError: Another process trains the same.
+        LostError: A process that takes part in the training has gone.
         Interrupted: The process was asked to end; the state is saved.
     """
     target = pick_device(device)
     values = {"params": params.model_dump(), "inputs": dict(inputs)}
     outputs = (checkpoint, loss_csv, train_json)
-    with claim(values, describe(target)) as folder:
+    with ranks.joined(target), claim(values, describe(target)) as folder:
         results = folder.results(path.name for path in outputs)
-        if results is None:
+        if ranks.first(results is None):
             contents = _train(
                 params, target, folder, train_images, watch=watch, unchanged=unchanged
             )
@@ -75,6 +78,8 @@ def run(
             interrupts.raise_received("the training is finished; the same command delivers it")
         else:
             folder.say(f"this training is finished already (run {folder.path.name}): delivering it")
+        if results is None or ranks.rank() > 0:
+            return None
         with publish(*outputs, unchanged=unchanged) as files:
             for file, content in zip(files, results.values(), strict=True):
                 file.write(content)
@@ -142,19 +147,21 @@ def keep_state(
     """
     for event in events:
         yield event
+        saves = isinstance(event, Step) and folder.save_due()
+        due, asked = ranks.most(saves, interrupts.received or 0)  # all at the same step, or none
         match event:
             case Epoch():
                 accuracy = event.validation_accuracy
                 measured = f", validation accuracy {accuracy:.4f}" if accuracy is not None else ""
                 folder.log(f"epoch {event.epoch:g}: train loss {event.train_loss:.4f}{measured}")
-            case Step() if folder.save_due():
+            case Step() if due:
                 require_finite(run, params, images)
                 folder.save(run)
-        if interrupts.received is not None:
+        if asked:
             folder.save(run)
             folder.log(f"stopped after {_place(run)}")
-            interrupts.raise_received(
-                f"stopped after {_place(run)}; the same command goes on from there"
+            raise Interrupted(
+                asked, f"stopped after {_place(run)}; the same command goes on from there"
             )
 
 
@@ -184,6 +191,11 @@ def _require_fit(model: nn.Module, training: Split, params: TrainParams) -> None
             )
         require_size(model, size, "this network", "change train.sizes or train.model")
     smallest = len(training) % params.batch_size or params.batch_size
+    if smallest < ranks.size():
+        raise ToypipeError(
+            f"with train.batch_size {params.batch_size} the last batch of {len(training)} images"
+            f" has {smallest}, too few for {ranks.size()} processes: change it, or ask for fewer"
+        )
     if smallest == 1 and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
         raise ToypipeError(
             f"batch norm cannot learn from a single image, and with train.batch_size"

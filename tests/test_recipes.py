@@ -39,6 +39,9 @@ def test_a_recipe_runs(recipe: Path) -> None:
     figures = train.run(params.train, device="cpu", inputs={})
     metrics = evaluate.run(params.evaluate, device="cpu")
 
+    assert figures is not None
+    assert metrics is not None
+
     assert json.loads(Path("data/reports/train.json").read_text())["epoch"] == 2
     assert 0 < figures.train_loss < 4
     assert 0 < metrics.loss < 10

@@ -47,18 +47,19 @@ class Batches:
             self._shifts.copy_(_shifts(count, self._augment, seed, epoch))
         self._taken.fill_(taken)
 
-    def take(self, count: int) -> tuple[Tensor, Tensor]:
+    def take(self, count: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return the next images of the epoch.
 
         Args:
-            count: How many; not more than are left.
+            count: How many are used up; not more than are left.
+            part: Which of them are wanted.
 
         Returns:
-            Images, uint8 of shape (count, 3, size, size) in channels_last memory, and labels,
-            int64 of shape (count,).
+            n images, uint8 of shape (n, 3, size, size) in channels_last memory, and labels, int64
+            of shape (n,).
         """
         places = torch.arange(count, device=self._taken.device) + self._taken
-        index = self._order.index_select(0, places)
+        index = self._order.index_select(0, places[part])
         self._taken += count
         if self._varied:
             images = view(self._split.images, index, self._mirrored[index], self._shifts[index])

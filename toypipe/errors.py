@@ -22,3 +22,9 @@ class BusyError(ToypipeError):
     """Another process is at the same work."""
 
     exit_code = 75
+
+
+class LostError(ToypipeError):
+    """Another process of the same training has gone; what was saved can be gone on with."""
+
+    exit_code = 143

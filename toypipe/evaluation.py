@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toypipe import ranks
 from toypipe.split import Split
 from toypipe.views import view
 
@@ -66,14 +67,11 @@ def predict(model: nn.Module, images: Tensor, *, batch_size: int, views: int) ->
         views: 1: the image. 2: and its mirror. 6: and both shifted by a pixel to either corner.
 
     Returns:
-        float32 of shape (N, classes), on the CPU.
+        float32 of shape (N, classes), on the CPU. Several processes share the work.
     """
-    batched = images.split(min(batch_size, len(images)))
-    return torch.cat(
-        [
-            torch.stack([model(seen) for seen in _views(batch, views)]).mean(0).cpu()
-            for batch in batched
-        ]
+    return ranks.shared_out(
+        images.split(min(batch_size, len(images))),
+        lambda batch: torch.stack([model(seen) for seen in _views(batch, views)]).mean(0).cpu(),
     )
 
 

@@ -6,6 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from toypipe import ranks
+
 Step = Callable[[int, int], Tensor]
 """What a step computes is decided by two numbers: how many images, and of which size."""
 
@@ -23,7 +25,7 @@ def replayed(step: Step, device: torch.device) -> Step:
             combination of them is captured by itself.
         device: Where it computes.
     """
-    if device.type != "cuda":
+    if device.type != "cuda" or ranks.size() > 1:  # what processes exchange is not captured
         return step
     graphs: dict[tuple[int, int], _Graph] = {}
 

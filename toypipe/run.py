@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from toypipe import ranks
+
 
 class Epoch(NamedTuple):
     """What one pass over the training images left behind: a row of loss.csv."""
@@ -44,7 +46,10 @@ class Run:
     """Those after the epoch of the highest validation accuracy, if they are what is kept."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything as tensors and plain values, for torch.save; nothing is copied."""
+        """Return everything as tensors and plain values, for torch.save; nothing is copied.
+
+        Where several processes train together, all of them must call this at once.
+        """
         return {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -52,9 +57,9 @@ class Run:
             "steps": self.steps,
             "losses": self.losses,
             "best_weights": self.best_weights,
-            "generators": {
-                name: device.get_rng_state() for name, device in self._generators().items()
-            },
+            "generators": ranks.every(
+                {name: device.get_rng_state() for name, device in self._generators().items()}
+            ),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -84,7 +89,7 @@ class Run:
                 name: tensor.to(self._device) for name, tensor in state["best_weights"].items()
             }
         for name, device in self._generators().items():
-            device.set_rng_state(state["generators"][name])
+            device.set_rng_state(state["generators"][ranks.rank()][name])
 
     @property
     def _device(self) -> torch.device:

@@ -12,9 +12,17 @@ import torch
 Purpose = Literal["weights", "validation", "order", "flip", "translate", "dropout"]
 
 
-def derive_seed(seed: int, purpose: Purpose, epoch: int = 0) -> int:
-    """Return the seed of one stream, in 0..2**63-1."""
-    digest = hashlib.sha256(f"{seed} {purpose} {epoch}".encode()).digest()
+def derive_seed(seed: int, purpose: Purpose, epoch: int = 0, rank: int = 0) -> int:
+    """Return the seed of one stream, in 0..2**63-1.
+
+    Args:
+        seed: The seed of the run.
+        purpose: What is drawn.
+        epoch: In which epoch, from 0; 0 for what is drawn once.
+        rank: By which process, where each draws for its part of a batch.
+    """
+    drawer = f" {rank}" if rank else ""
+    digest = hashlib.sha256(f"{seed} {purpose} {epoch}{drawer}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from toypipe import ranks
 from toypipe.batches import Batches
 from toypipe.errors import ToypipeError
 from toypipe.graph import replayed
@@ -48,6 +49,7 @@ def train_step(
     targets: Tensor,
     *,
     bfloat16: bool,
+    weight: float = 1,
 ) -> Tensor:
     """Take one step of the optimizers, in place.
 
@@ -58,6 +60,7 @@ def train_step(
         images: uint8 of shape (n, 3, size, size).
         targets: Target probabilities, float32 of shape (n, classes).
         bfloat16: Compute the network in bfloat16 where that is safe; the loss is in float32.
+        weight: Of the loss.
 
     Returns:
         The loss before the step, a scalar, still on the device: reading it waits for the device.
@@ -67,6 +70,8 @@ def train_step(
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
         logits = model(images)
     batch_loss = loss(logits.float(), targets)
+    if weight != 1:
+        batch_loss = weight * batch_loss
     batch_loss.backward()
     for optimizer in optimizers:
         optimizer.step()
@@ -90,7 +95,8 @@ def train(
 
     On one device, with one number of threads, the same arguments give the same weights, bit for
     bit, and so does a run that was stopped at any of these events, saved, and gone on with.
-    Nothing is kept outside the run but torch's global generator, which is reseeded.
+    Nothing is kept outside the run but torch's global generator, which is reseeded. Several
+    processes that train together each take a part of every batch, but for rounding to the same end.
 
     Args:
         run: Changed in place; on the device of `split`. Its model holds the kept weights when the
@@ -109,12 +115,16 @@ def train(
     steps, per_epoch = _length(params, len(split))
     epochs = math.ceil(steps / per_epoch)
     batches = Batches(split, params.augment, params.seed)
+    network = ranks.replicated(run.model)
 
     def step(count: int, size: int) -> Tensor:
-        images, labels = batches.take(count)
+        images, labels = batches.take(count, ranks.part(count))
         images = shrunk(images, size)
         targets = one_hot(labels, len(split.classes), params.label_smoothing)
-        return train_step(run.model, loss, run.optimizers, images, targets, bfloat16=bfloat16)
+        weight, optimizers = ranks.weight(count), run.optimizers
+        return ranks.mean(
+            train_step(network, loss, optimizers, images, targets, bfloat16=bfloat16, weight=weight)
+        )
 
     whole_step = replayed(step, split.images.device)
     sizes = params.sizes or [split.size]
@@ -124,7 +134,7 @@ def train(
         total = min(len(split), planned * params.batch_size)
         if run.steps == 0:
             run.losses = torch.zeros(planned, device=split.images.device)
-            torch.manual_seed(derive_seed(params.seed, "dropout", epoch))
+            torch.manual_seed(derive_seed(params.seed, "dropout", epoch, ranks.rank()))
         begun = done = run.steps * params.batch_size
         run.model.train()
         batches.start(epoch, done)
@@ -227,8 +237,7 @@ def _validate(
     if split is None:
         return None, None
     model.eval()
-    batched = split.images.split(VALIDATION_BATCH)
-    logits = torch.cat([model(images) for images in batched])
+    logits = ranks.shared_out(split.images.split(VALIDATION_BATCH), model)
     targets = one_hot(split.labels, len(split.classes), smoothing)
     right = (logits.argmax(1) == split.labels).sum()
     return float(loss(logits, targets)), int(right) / len(split)

@@ -1,0 +1,51 @@
+"""Batch norm over the images of all processes."""
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+class SharedNorm(nn.BatchNorm2d):
+    """What `nn.BatchNorm2d` computes of a batch, when each process has a part of it.
+
+    `nn.SyncBatchNorm` does the same on GPUs, but refuses a CPU.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        """Take the place of a batch norm: parameters and statistics are shared with it.
+
+        Args:
+            norm: It has running statistics, and a momentum.
+        """
+        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.running_mean, self.running_var = norm.running_mean, norm.running_var
+        self.num_batches_tracked = norm.num_batches_tracked
+        self.train(norm.training)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (n, channels, height, width) to the same; n may differ between processes."""
+        if not self.training:
+            return super().forward(maps)
+        values = maps.float()
+        ones = values.new_full((1,), values.numel() / self.num_features)
+        total = all_reduce(torch.cat([values.sum((0, 2, 3)), ones]))
+        count = total[-1].detach()
+        mean = total[:-1] / count
+        centred = values - mean[:, None, None]
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        scale = self.weight / (variance + self.eps).sqrt()
+        normed: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
+        return normed.to(maps.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics, which evaluation uses."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance, self.momentum)
+        self.num_batches_tracked += 1
