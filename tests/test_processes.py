@@ -89,7 +89,7 @@ def test_evaluation_is_shared_out_and_gives_the_same_bytes(project: Project) -> 
 def test_a_training_goes_on_after_an_interruption_and_a_death(
     trained: Project, project: Project
 ) -> None:
-    """Ctrl-C saves, a killed process ends all at once, and what goes on ends with the same bytes."""
+    """Ctrl-C saves, a killed process ends all, and what goes on ends with the same bytes."""
     with started(project, *TRAIN, *TWO) as (process, _):
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
