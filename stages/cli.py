@@ -77,15 +77,21 @@ def _end(message: str, exit_code: int) -> NoReturn:
 
 
 def _say_or_leave(message: str) -> None:
-    """Print what a command ends with; one process of several leaves it to who started them."""
-    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
-        print(message, file=sys.stderr)
-        return
-    import json
-    import time
+    """Print what a command ends with; one process of several leaves it to who started them.
 
-    left = {"message": message, "timestamp": int(time.time())}
-    Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(left), encoding="utf-8")
+    An outer torchrun may take minutes until it tells, so there one process a host does.
+    """
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        import json
+        import time
+
+        from stages.launch import OWN
+
+        left = {"message": message, "timestamp": int(time.time())}
+        Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(left), encoding="utf-8")
+        if os.environ["TORCHELASTIC_RUN_ID"] == OWN or os.environ["LOCAL_RANK"] != "0":
+            return
+    print(message, file=sys.stderr, flush=True)
 
 
 app = typer.Typer(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 
+OWN = "toypipe"
+"""The agent's name for a run: so its processes know that no outer torchrun has started them."""
+
+
 def in_processes(wanted: str, device: DeviceName) -> None:
     """Run this command in several processes, if that is what is asked for; then do not return.
 
@@ -86,7 +90,7 @@ def _run(count: int) -> None:
             min_nodes=1,
             max_nodes=1,
             nproc_per_node=count,
-            run_id="toypipe",
+            run_id=OWN,
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
