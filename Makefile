@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+S3 := $(VENV)/.s3
 PEERS := benchmarks/.venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test faults benchmark benchmark-quick check docs lock clean
+.PHONY: help setup repro test integration faults benchmark benchmark-quick check docs lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +20,9 @@ repro: $(READY) ## run what is out of date in the pipeline, record it and make d
 
 test: $(READY) ## run the tests; no network, no GPU
 	pytest
+
+integration: $(S3) ## share results through an S3 server on this machine, which it installs into .venv
+	pytest -m integration
 
 faults: $(READY) ## kill, edit, fill and damage at random moments; twenty minutes, a table
 	python tests/faults.py
@@ -37,9 +41,12 @@ check: $(READY) ## lint and check the types
 docs: $(READY) ## write docs/reference.md and docs/params.schema.json anew, from the code
 	python docs/generate.py
 
-lock: ## compile requirements.lock anew, for all platforms; needs uv
+lock: ## compile the locked requirements anew, for all platforms; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-header --group dev pyproject.toml --output-file requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-header --group integration --constraint requirements.lock \
+		--output-file requirements-integration.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-header benchmarks/requirements.in --output-file benchmarks/requirements.txt
 
@@ -53,6 +60,11 @@ $(READY): requirements.lock pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	-$(VENV)/bin/python -m stages plots-page
+	@touch $@
+
+# Beside what is there, of which it changes nothing: as whoever keeps results in S3 adds dvc-s3.
+$(S3): $(READY) requirements-integration.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-integration.lock
 	@touch $@
 
 $(PEERS)/.ready: benchmarks/requirements.txt

@@ -16,7 +16,7 @@ from synthetic import PARAMS, ROOT, make_folder
 def clean_environment() -> None:
     """Run every command on one thread, with this environment's tools, untouched by the user's."""
     for name in list(os.environ):
-        if name.startswith(("DVC_", "TOYPIPE_", "GIT_")):
+        if name.startswith(("AWS_", "DVC_", "TOYPIPE_", "GIT_")):
             del os.environ[name]
     torch.set_num_threads(1)
     bin_folder = str(Path(sys.executable).parent)
@@ -66,9 +66,9 @@ class Project:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
 
-    def ran(self) -> list[str]:
+    def ran(self, *options: str) -> list[str]:
         """Run `dvc repro`; return the stages that it ran."""
-        lines = self.run("dvc", "repro").splitlines()
+        lines = self.run("dvc", "repro", *options).splitlines()
         return [line.split("'")[1] for line in lines if line.startswith("Running stage")]
 
     def forget(self) -> None:
