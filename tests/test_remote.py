@@ -88,7 +88,6 @@ def experimenter(clone: Clone) -> Project:
     project = clone("experimenter")
     project.run("dvc", "exp", "run", *LAZY, "--name", "other-seed", "-S", "train.seed=1")
     project.run("dvc", "exp", "push", "origin", "other-seed")
-    project.run("dvc", "push", "--run-cache")
     return project
 
 
@@ -185,21 +184,29 @@ def test_an_experiment_that_is_not_committed_is_shared_by_name(
     assert not has_trained(second)
 
 
-def test_the_run_cache_spares_no_other_clone_a_training(
-    clone: Clone, experimenter: Project
-) -> None:
-    """DVC pushes its entries, but not `loss.csv` and `train.json`, which they name.
+def test_what_was_trained_before_is_trained_nowhere_again(clone: Clone) -> None:
+    """After `toypipe push`, whoever asks for the same parameters gets what they came to."""
+    one, two = clone("one"), clone("two")
+    change = "seed: 0\n", "seed: 2\n"
+    one.edit("params.yaml", *change)
+    assert "train" in one.ran(*LAZY)
+    results = one.files()
+    one.run("git", "reset", "--quiet", "--hard")
+    one.run("dvc", "checkout", "--allow-missing")
+    one.run("python", "-m", "stages", "push")
 
-    Both are outputs with `cache: false`, of which it pushes none. The README says what to do.
-    """
-    second = clone("second")
-    second.edit("params.yaml", "seed: 0\n", "seed: 1\n")
-    second.run("dvc", "pull", "--run-cache")
-    output = second.run("dvc", "repro", *LAZY, "train")
+    two.edit("params.yaml", *change)
+    assert two.ran(*LAZY) == ["check"]
+    assert two.files() == results
+    assert not has_trained(two)
 
-    for name in ("data/reports/loss.csv", "data/reports/train.json"):
-        assert f"name: {name}, md5: {md5_of(experimenter, name)}" in output
-    assert "Running stage 'train'" in output
+
+def test_there_is_no_pushing_without_a_remote(recorded: Project) -> None:
+    """DVC says what is missing."""
+    output = recorded.run("python", "-m", "stages", "push", status=2)
+
+    assert "no remote specified" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("storage", [S3], indirect=True)
