@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
+from stages.leases import own_gpu
 from toypipe import ranks
 from toypipe.checkpoint import Classifier, load_checkpoint
 from toypipe.devices import DeviceName, explained, pick_device
@@ -63,7 +64,8 @@ def run(
         ToypipeError: The checkpoint and the images are not there, or do not go together.
         LostError: A process that takes part has gone.
     """
-    with ranks.joined(pick_device(device)):
+    target = pick_device(device)
+    with ranks.joined(target), own_gpu(target):
         split, logits = classify(
             params, device=device, checkpoint=checkpoint, test_images=test_images
         )

@@ -10,6 +10,7 @@ from torch import nn
 
 from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
 from stages.interrupts import Interrupted, interrupts
+from stages.leases import own_gpu
 from stages.runs import RunFolder, claim
 from toypipe import ranks
 from toypipe.checkpoint import Classifier, save_checkpoint
@@ -69,9 +70,10 @@ def run(
     with ranks.joined(target), claim(values, describe(target)) as folder:
         results = folder.results(path.name for path in outputs)
         if ranks.first(results is None):
-            contents = _train(
-                params, target, folder, train_images, watch=watch, unchanged=unchanged
-            )
+            with own_gpu(target):
+                contents = _train(
+                    params, target, folder, train_images, watch=watch, unchanged=unchanged
+                )
             results = dict(zip((path.name for path in outputs), contents, strict=True))
             with interrupts.held():
                 folder.finish(results)
