@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from stages.cores import share_cores
 from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
 from stages.interrupts import Interrupted, interrupts
 from stages.leases import own_gpu
@@ -65,6 +66,7 @@ def run(
         Interrupted: The process was asked to end; the state is saved.
     """
     target = pick_device(device)
+    share_cores(target)
     values = {"params": params.model_dump(), "inputs": dict(inputs)}
     outputs = (checkpoint, loss_csv, train_json)
     with ranks.joined(target), claim(values, describe(target)) as folder:
