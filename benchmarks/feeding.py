@@ -44,7 +44,8 @@ class Jpegs(Dataset[Tensor]):
     def __getitem__(self, place: int) -> Tensor:
         """Return an image, uint8 of shape (3, size, size)."""
         with Image.open(self._files[place]) as image:
-            return pil_to_tensor(image)
+            pixels: Tensor = pil_to_tensor(image)
+        return pixels
 
 
 def write(folder: Path, count: int, size: int) -> list[Path]:

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -38,8 +40,12 @@ def in_processes(wanted: str, device: DeviceName) -> None:
     count = _count(wanted, device)
     if count == 1 or "RANK" in os.environ:
         return
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // count)))
-    _run(count)
+    from stages.cores import queue_workers
+
+    threads = _cores() // count // (queue_workers() if "DVC_STAGE" in os.environ else 1)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
+    with _own_gpus(count, device):
+        _run(count)
     raise typer.Exit
 
 
@@ -71,6 +77,22 @@ def _gpus() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+@contextmanager
+def _own_gpus(count: int, device: DeviceName) -> Iterator[None]:
+    """Lease a GPU for each process, if they compute on GPUs."""
+    from toypipe.devices import pick_device
+
+    if pick_device(device).type != "cuda":
+        yield
+        return
+    from stages.leases import gpus, lease
+
+    names = gpus()
+    with lease(count, names) as indices:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{names[index]}" for index in indices)
+        yield
 
 
 def _cores() -> int:
