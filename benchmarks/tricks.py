@@ -22,7 +22,7 @@ from toypipe.normalize import build_normalize
 from toypipe.params_file import read_params
 from toypipe.split import load_split
 
-SGD = "{name: sgd, lr: 0.5, momentum: 0.85, nesterov: true, weight_decay: 0.0005}"
+SGD = "{name: sgd, lr: 0.2, momentum: 0.85, nesterov: true, weight_decay: 0.0005}"
 WITHOUT = {
     "the whole recipe": [],
     "whitening: first filters trained": ["train.model.whitening=false"],
