@@ -5,7 +5,8 @@
 Three ways to train, in turn: one process with all cores as threads, the same under torchrun, and
 several processes under torchrun, which share the cores (on CUDA: with a GPU each). Prints the
 throughput of each after ten steps of warming up, as the median of the rounds, and by how much the
-losses of the steps differ from those of the one process. It needs data/prepared.
+losses of the steps differ from those of the one process, relatively and at most, and their mean.
+It needs data/prepared.
 """
 
 import argparse
@@ -125,15 +126,16 @@ def main() -> None:
     for _ in range(options.rounds):
         for contender in contenders:
             contender.measure(sys.argv[1:], options.device)
-    print("| | images/s | to one process | losses of the first 50 steps | of all |")
-    print("|---|--:|--:|--:|--:|")
+    print("| | images/s | to one process | loss, the first 50 steps | all steps | their mean |")
+    print("|---|--:|--:|--:|--:|--:|")
     for contender in (alone, under, several):
         ratios = [a / b for a, b in zip(contender.speeds, alone.speeds, strict=True)]
         early = difference(contender.losses[:EARLY], alone.losses[:EARLY])
         whole = difference(contender.losses, alone.losses)
+        mean = difference([statistics.mean(contender.losses)], [statistics.mean(alone.losses)])
         print(
             f"| {contender.name} | {statistics.median(contender.speeds):,.0f}"
-            f" | {statistics.median(ratios):.3f} | {early:.1g} | {whole:.1g} |"
+            f" | {statistics.median(ratios):.3f} | {early:.1g} | {whole:.1g} | {mean:.1g} |"
         )
     print(f"\n{options.steps} steps of {options.recipe}, medians of {options.rounds} rounds")
     print(", ".join(f"{k} {v}" for k, v in describe_machine(options.device).items()))

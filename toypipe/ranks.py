@@ -85,18 +85,19 @@ def joined(device: torch.device) -> Iterator[None]:
 
 
 def _take_own_gpu() -> None:
-    """Compute on the CUDA device that has the number of this process on its host."""
-    wanted, found = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-    if wanted > found:
+    """Compute on the CUDA device that has the number of this process, on its host."""
+    number = int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
+    found = torch.cuda.device_count()
+    if number >= found:
         raise ToypipeError(
-            f"{wanted} processes need as many GPUs, but there are only {found} here: ask for fewer"
+            f"there are more processes than GPUs here ({found}), and each needs one: ask for fewer"
         )
     if not dist.is_nccl_available():
         raise ToypipeError(
             "this build of torch has no NCCL, by which several GPUs train together: take one"
             " process, or --device cpu"
         )
-    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(number)
 
 
 def part(count: int) -> slice:
