@@ -27,8 +27,11 @@ QUIET = 10.0  # seconds of a download without a line, at most
 def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
     """Pass the events of a run on, showing them on standard error.
 
-    Under DVC there is no bar, even on a terminal: DVC has lines of its own there.
+    Under DVC there is no bar, even on a terminal: DVC has lines of its own there. Of several
+    processes that train together, the first one shows them for all.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return events
     return _bar(events) if _has_terminal() else _lines(events)
 
 

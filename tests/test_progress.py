@@ -115,6 +115,22 @@ def test_an_epoch_whose_steps_were_all_taken_earlier_is_shown(
     assert re.fullmatch(expected, capsys.readouterr().err)
 
 
+def test_only_the_first_of_several_processes_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others pass the events on and print nothing."""
+    events = [Epoch(3, 0.5, 0.25, 0.75, 0.1)]
+    monkeypatch.setenv("RANK", "1")
+
+    assert list(show(iter(events))) == events
+    assert capsys.readouterr() == ("", "")
+
+    monkeypatch.setenv("RANK", "0")
+    list(show(iter(events)))
+
+    assert "train loss 0.5" in capsys.readouterr().err
+
+
 def test_download_is_a_line_for_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     """Off a terminal every tenth of a download is a line, and every number is passed on."""
     arrived = [*range(0, ARCHIVE_BYTES, 100_000), ARCHIVE_BYTES]
