@@ -21,7 +21,7 @@ repro: $(READY) ## run what is out of date in the pipeline, record it and make d
 test: $(READY) ## run the tests; no network, no GPU
 	pytest
 
-integration: $(S3) ## share results through an S3 server on this machine, which it installs into .venv
+integration: $(S3) ## share through S3 and train on two hosts, both on this machine; S3 is installed into .venv
 	pytest -m integration
 
 faults: $(READY) ## kill, edit, fill and damage at random moments; twenty minutes, a table

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-RANK = "TORCHELASTIC_RUN_ID"
-"""What torchrun's agent sets for the processes of a training, which end with it."""
+AGENT = "TORCHELASTIC_RUN_ID"
+"""What torchrun's agent sets in the environment of the processes that it starts."""
 POLL = 0.5  # seconds between two looks at whether who started this is still there
 
 
@@ -45,7 +45,7 @@ class _Interrupts:
         before = {number: signal.signal(number, self._receive) for number in SIGNALS}
         over = threading.Event()
         try:
-            if "DVC_STAGE" in os.environ or RANK in os.environ:
+            if "DVC_STAGE" in os.environ or AGENT in os.environ:
                 threading.Thread(target=_end_with_starter, args=(over,), daemon=True).start()
             yield
         finally:
@@ -91,7 +91,7 @@ interrupts = _Interrupts()
 def _end_with_starter(over: threading.Event) -> None:
     """Ask this process to end when DVC has died: it would train on, and nobody would record it.
 
-    Of several processes that train together, each looks at the agent, which looks at DVC.
+    Of several processes that train together, each ends with the agent that started it instead.
 
     Args:
         over: Set when nobody listens any more.
@@ -100,7 +100,7 @@ def _end_with_starter(over: threading.Event) -> None:
 
     with suppress(psutil.NoSuchProcess):  # it has died meanwhile
         for ancestor in psutil.Process().parents():
-            if RANK in os.environ or _is_dvc(ancestor):
+            if AGENT in os.environ or _is_dvc(ancestor):
                 while ancestor.is_running() and ancestor.status() != psutil.STATUS_ZOMBIE:
                     if over.wait(POLL):
                         return

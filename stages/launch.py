@@ -34,8 +34,10 @@ def in_processes(wanted: str, device: DeviceName) -> None:
         device: Where to compute.
 
     Raises:
-        ToypipeError: There cannot be so many; or one of them failed, and this is its message.
-        Interrupted: This process was asked to end, and so the others have ended.
+        ToypipeError: There cannot be so many.
+        Interrupted: One of them was killed.
+        typer.Exit: They have ended, with the exit code of the one that ended first; its message,
+            if there was one, has been printed.
     """
     count = _count(wanted, device)
     if count == 1 or "RANK" in os.environ:

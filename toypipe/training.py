@@ -60,7 +60,7 @@ def train_step(
         images: uint8 of shape (n, 3, size, size).
         targets: Target probabilities, float32 of shape (n, classes).
         bfloat16: Compute the network in bfloat16 where that is safe; the loss is in float32.
-        weight: Of the loss.
+        weight: What the loss is multiplied by, for the images may be one process's part of a batch.
 
     Returns:
         The loss before the step, a scalar, still on the device: reading it waits for the device.
