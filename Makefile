@@ -25,7 +25,7 @@ integration: $(S3) ## share through S3 and train on two hosts, both on this mach
 	pytest -m integration
 
 faults: $(READY) ## kill, edit, fill and damage at random moments; twenty minutes, a table
-	python tests/faults.py
+	python tests/pipeline/faults.py
 
 benchmark: $(PEERS)/.ready ## compare the training loop with six frameworks, in an environment of their own
 	$(PEERS)/bin/python benchmarks/compare.py

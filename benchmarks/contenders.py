@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from task import LEARNING_RATE, Task
 from torch import nn
 
-from toypipe.losses import LOSSES, one_hot
-from toypipe.params_file import read_params
-from toypipe.training import Step, begin, train, train_step
+from toypipe.params.file import read_params
+from toypipe.training.loop import Step, begin, train, train_step
+from toypipe.training.losses import LOSSES, one_hot
 
 RECIPE = read_params(Path("recipes/toy.yaml"), []).train
 

@@ -21,13 +21,13 @@ from contenders import RECIPE, tutorial
 from machine import arithmetic_limit, describe_machine
 from task import Task, load
 
-from toypipe.devices import pick_device
-from toypipe.split import Split
-from toypipe.training import begin, train
+from toypipe.compute.devices import pick_device
+from toypipe.data.split import Split
+from toypipe.training.loop import begin, train
 
 BATCH = 32
 TUTORIAL_IMAGES = 3200  # its loop takes long, and every step of it the same
-EAGER = partial(patch, "toypipe.training.replayed", lambda step, _: step)
+EAGER = partial(patch, "toypipe.training.loop.replayed", lambda step, _: step)
 
 
 @contextmanager

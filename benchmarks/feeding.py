@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
-from toypipe.split import Split, load_split, save_split
+from toypipe.data.split import Split, load_split, save_split
 
 ROUNDS = 5
 

@@ -21,10 +21,10 @@ from contenders import RECIPE
 from machine import describe_machine
 from task import LEARNING_RATE, Task, load
 
-from toypipe.devices import pick_device
-from toypipe.params import TrainParams
-from toypipe.run import Run
-from toypipe.training import Step, begin, train
+from toypipe.compute.devices import pick_device
+from toypipe.params.schema import TrainParams
+from toypipe.training.loop import Step, begin, train
+from toypipe.training.state import Run
 
 Change = Callable[[Run], AbstractContextManager[object]]
 STEPS = {32: 100, 512: 12}
@@ -64,7 +64,7 @@ def weight_by_weight(run: Run) -> AbstractContextManager[object]:
 def class_numbers(_: Run) -> AbstractContextManager[object]:
     """Compare with class numbers instead of one-hot rows."""
     by_number = {"cross_entropy": lambda logits, rows: F.cross_entropy(logits, rows.argmax(1))}
-    return patch.dict("toypipe.training.LOSSES", by_number)
+    return patch.dict("toypipe.training.loop.LOSSES", by_number)
 
 
 @contextmanager

@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toypipe.holdout import hold_out
-from toypipe.losses import LOSSES, Loss
-from toypipe.models import Shape, build_model
-from toypipe.normalize import Normalize
-from toypipe.params_file import read_params
-from toypipe.run import Epoch
-from toypipe.split import load_split
-from toypipe.training import begin, train
+from toypipe.data.split import load_split
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import Normalize
+from toypipe.params.file import read_params
+from toypipe.training.holdout import hold_out
+from toypipe.training.loop import begin, train
+from toypipe.training.losses import LOSSES, Loss
+from toypipe.training.state import Epoch
 
 
 def mean(error: Loss, activation: str) -> Loss:

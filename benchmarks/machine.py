@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from toypipe.devices import describe
+from toypipe.compute.devices import describe
 
 SIZE = 2048  # on a GPU four times as much
 CALLS = 10

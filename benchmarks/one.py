@@ -27,7 +27,7 @@ def main() -> None:
     from contenders import CONTENDERS
     from task import Task, load
 
-    from toypipe.devices import pick_device
+    from toypipe.compute.devices import pick_device
 
     device = pick_device(options.device)
     split = load(options.images, device)

@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from toypipe.params import Cifar10, PrepareParams
+from toypipe.params.schema import Cifar10, PrepareParams
 
 TO_THE_FIRST_STEP = """
 import os, sys
-import toypipe.training
-toypipe.training.train_step = lambda *_, **__: os._exit(0)
+import toypipe.training.loop
+toypipe.training.loop.train_step = lambda *_, **__: os._exit(0)
 from stages.cli import app
 app(["train"])
 """

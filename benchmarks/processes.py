@@ -23,14 +23,14 @@ from pathlib import Path
 import torch
 from machine import describe_machine
 
-from toypipe import ranks
-from toypipe.devices import pick_device
-from toypipe.models import Shape, build_model
-from toypipe.normalize import build_normalize
-from toypipe.params_file import read_params
-from toypipe.split import load_split
-from toypipe.training import Step, begin, train
-from toypipe.whitening import fit_whitening
+from toypipe.compute import distributed as ranks
+from toypipe.compute.devices import pick_device
+from toypipe.data.split import load_split
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import build_normalize
+from toypipe.networks.whitening import fit_whitening
+from toypipe.params.file import read_params
+from toypipe.training.loop import Step, begin, train
 
 WARM_UP = 10  # steps
 EARLY = 50  # steps, whose losses are compared by themselves

@@ -16,15 +16,15 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from stages.runs import RunFolder
 from stages.train import keep_state
-from toypipe.holdout import hold_out
-from toypipe.models import Shape, build_model
-from toypipe.normalize import build_normalize
-from toypipe.params_file import read_params
-from toypipe.run import Epoch, Run
-from toypipe.split import load_split
-from toypipe.training import Step, begin, train
+from toypipe.data.split import load_split
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import build_normalize
+from toypipe.params.file import read_params
+from toypipe.pipeline.resume import RunFolder
+from toypipe.training.holdout import hold_out
+from toypipe.training.loop import Step, begin, train
+from toypipe.training.state import Epoch, Run
 
 
 class Counted(RunFolder):

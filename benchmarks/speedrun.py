@@ -37,15 +37,15 @@ import torch
 from machine import describe_machine
 from torch import Tensor, nn
 
-from toypipe.devices import pick_device
-from toypipe.evaluation import measure, predict
-from toypipe.models import Shape, build_model
-from toypipe.normalize import Normalize, build_normalize
-from toypipe.params import EvaluateParams, Params, TrainParams
-from toypipe.params_file import read_params
-from toypipe.split import Split, load_split
-from toypipe.training import begin, train
-from toypipe.whitening import IMAGES, fit_whitening
+from toypipe.compute.devices import pick_device
+from toypipe.data.split import Split, load_split
+from toypipe.evaluation.metrics import measure, predict
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import Normalize, build_normalize
+from toypipe.networks.whitening import IMAGES, fit_whitening
+from toypipe.params.file import read_params
+from toypipe.params.schema import EvaluateParams, Params, TrainParams
+from toypipe.training.loop import begin, train
 
 PREPARED = Path("data/prepared")
 Result = TypeVar("Result")

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from toypipe.batches import Batches
-from toypipe.models import Shape, build_model
-from toypipe.normalize import Normalize
-from toypipe.params import Augment, Toy
-from toypipe.split import Split, load_split
+from toypipe.data.split import Split, load_split
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import Normalize
+from toypipe.params.schema import Augment, Toy
+from toypipe.training.batches import Batches
 
 LEARNING_RATE = 0.01
 SEED = 0

@@ -16,11 +16,11 @@ from pathlib import Path
 from machine import describe_machine
 from speedrun import PREPARED, Trials, of_seed, tested, timed, trained
 
-from toypipe.devices import pick_device
-from toypipe.evaluation import measure
-from toypipe.normalize import build_normalize
-from toypipe.params_file import read_params
-from toypipe.split import load_split
+from toypipe.compute.devices import pick_device
+from toypipe.data.split import load_split
+from toypipe.evaluation.metrics import measure
+from toypipe.networks.normalize import build_normalize
+from toypipe.params.file import read_params
 
 SGD = "{name: sgd, lr: 0.2, momentum: 0.85, nesterov: true, weight_decay: 0.0005}"
 WITHOUT = {

@@ -13,7 +13,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from stages.cli import app
-from toypipe.params import Params
+from toypipe.params.schema import Params
 
 DOCS = Path(__file__).parent
 SCHEMA = Params.model_json_schema()

@@ -1,1 +1,0 @@
-"""The edge: one file per stage of the pipeline, from files to files, and the commands."""

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from stages.files import Reads, Writes, publish
-from toypipe.params_file import read_params
+from toypipe.params.file import read_params
+from toypipe.pipeline.files import Reads, Writes, publish
 
 
 def run(

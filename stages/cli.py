@@ -10,8 +10,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from stages.interrupts import Interrupted, interrupts
 from toypipe.errors import ToypipeError
+from toypipe.pipeline.signals import Interrupted, interrupts
 
 __version__ = "0.1.0"
 
@@ -85,7 +85,7 @@ def _say_or_leave(message: str) -> None:
         import json
         import time
 
-        from stages.launch import OWN
+        from toypipe.pipeline.processes import OWN
 
         left = {"message": message, "timestamp": int(time.time())}
         Path(os.environ["TORCHELASTIC_ERROR_FILE"]).write_text(json.dumps(left), encoding="utf-8")
@@ -162,7 +162,7 @@ def main(
 @app.command()
 def check(params: Params = PARAMS, overrides: Overrides = []) -> None:  # noqa: B006 - Typer copies it
     """Validate the parameters: every problem at once, each with its line."""
-    from stages.inputs import Inputs
+    from toypipe.pipeline.inputs import Inputs
 
     inputs = Inputs("check", params, overrides)
     from stages import check as stage
@@ -185,12 +185,12 @@ def prepare(
     ] = None,
 ) -> None:
     """Pack the images, from the network or a folder, into one file per split."""
-    from stages.inputs import Inputs
+    from toypipe.pipeline.inputs import Inputs
 
     inputs = Inputs("prepare", params, overrides)
-    from stages import diary
     from stages import prepare as stage
-    from stages.progress import show_download
+    from toypipe.pipeline import diary
+    from toypipe.pipeline.progress import show_download
 
     training, test = stage.run(
         inputs.params.prepare, unchanged=inputs.require_unchanged, url=url, watch=show_download
@@ -211,15 +211,15 @@ def train(
     processes: ProcessesOption = "1",
 ) -> None:
     """Train the network and write its checkpoint and loss curve."""
-    from stages.inputs import Inputs
+    from toypipe.pipeline.inputs import Inputs
 
     inputs = Inputs("train", params, overrides)
-    from stages import diary
-    from stages.launch import in_processes
+    from toypipe.pipeline import diary
+    from toypipe.pipeline.processes import in_processes
 
     in_processes(processes, device.value)
     from stages import train as stage
-    from stages.progress import show
+    from toypipe.pipeline.progress import show
 
     last = stage.run(
         inputs.params.train,
@@ -245,11 +245,11 @@ def evaluate(
     processes: ProcessesOption = "1",
 ) -> None:
     """Measure the checkpoint on the test images."""
-    from stages.inputs import Inputs
+    from toypipe.pipeline.inputs import Inputs
 
     inputs = Inputs("evaluate", params, overrides)
-    from stages import diary
-    from stages.launch import in_processes
+    from toypipe.pipeline import diary
+    from toypipe.pipeline.processes import in_processes
 
     in_processes(processes, device.value)
     from stages import evaluate as stage
@@ -275,7 +275,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the results as one page, data/reports/index.html, that needs no network."""
-    from stages import report as stage
+    from toypipe.commands import report as stage
 
     print(f"{stage.run(against)}: open it in a browser")
 
@@ -283,7 +283,7 @@ def report(
 @app.command()
 def plots_page() -> None:
     """Let `dvc plots show` draw without a network, in this checkout."""
-    from stages import plots_page as stage
+    from toypipe.commands import plots_page as stage
 
     print(f"dvc plots show now uses {stage.run()}, which needs no network")
 
@@ -311,8 +311,8 @@ def predict(
     An image may have any size and format: it is cropped to its middle square and resized. In
     folders and those within them, hidden files are passed over.
     """
-    from stages import predict as stage
-    from stages.answers import show
+    from toypipe.commands import predict as stage
+    from toypipe.commands.predictions import show
 
     bad = 0
 
@@ -348,7 +348,7 @@ def export(
     pip install '.[export]'
     """
     del file_format  # there is but one, and a script should say which it means
-    from stages import export as stage
+    from toypipe.commands import export as stage
 
     exported = stage.run(checkpoint=checkpoint, output=output)
     print(
@@ -370,7 +370,7 @@ def runs(
     A training that was stopped goes on from its last state, and a finished one is delivered again
     without work. To force the work, forget it.
     """
-    from stages import kept
+    from toypipe.commands import runs as kept
 
     if clear:
         kept.clear(keys)
@@ -390,7 +390,7 @@ def verify(
 
     Ends with 0 if every output is identical, with 4 if one is not.
     """
-    from stages.verify import say, verify
+    from toypipe.commands.verify import say, verify
 
     if not say(verify(stage)):
         raise typer.Exit(DIFFERENT)
@@ -402,7 +402,7 @@ def push() -> None:
 
     Another clone that asks for the same gets them by `dvc repro --pull --allow-missing`.
     """
-    from stages.push import run
+    from toypipe.commands.push import run
 
     print(f"{run()} more files pushed, which DVC's run cache names")
 
@@ -430,7 +430,7 @@ def gate(
     METRIC is test.accuracy for the accuracy in data/reports/test.json. Ends with 0 if every bound
     holds, with 4 if one is violated.
     """
-    from stages.gate import gate, say
+    from toypipe.commands.gate import gate, say
 
     if not say(gate(minima, maxima, max_drop, against)):
         raise typer.Exit(DIFFERENT)
@@ -449,7 +449,7 @@ def seeds(
     The seeds are 0 to N-1, each a DVC experiment of this commit. What has been run is not run
     again, and what was stopped goes on. With --against: is the difference more than noise?
     """
-    from stages.seeds import run, say
+    from toypipe.commands.seeds import run, say
 
     say(*run(count, against))
 
@@ -459,7 +459,7 @@ def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
     import json
 
-    from toypipe.params import Params as Model
+    from toypipe.params.schema import Params as Model
 
     print(json.dumps(Model.model_json_schema(), indent=2))
 

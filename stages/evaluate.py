@@ -6,14 +6,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
-from stages.leases import own_gpu
-from toypipe import ranks
-from toypipe.checkpoint import Classifier, load_checkpoint
-from toypipe.devices import DeviceName, explained, pick_device
-from toypipe.drawing import draw_confusion, draw_mistakes
+from toypipe.compute import distributed as ranks
+from toypipe.compute.devices import DeviceName, explained, pick_device
+from toypipe.data.split import Split, load_split
 from toypipe.errors import ToypipeError
-from toypipe.evaluation import (
+from toypipe.evaluation.drawing import draw_confusion, draw_mistakes
+from toypipe.evaluation.metrics import (
     Metrics,
     confident_mistakes,
     confusion,
@@ -21,8 +19,10 @@ from toypipe.evaluation import (
     per_class,
     predict,
 )
-from toypipe.params import EvaluateParams
-from toypipe.split import Split, load_split
+from toypipe.networks.checkpoint import Classifier, load_checkpoint
+from toypipe.params.schema import EvaluateParams
+from toypipe.pipeline.files import Reads, Writes, csv_bytes, json_bytes, publish
+from toypipe.pipeline.gpu_lock import own_gpu
 
 MISTAKES = 20
 """How many of the most confident mistakes are shown."""
@@ -43,7 +43,7 @@ def run(
 ) -> Metrics | None:
     """Test a network; write how good it is.
 
-    Several processes, see `toypipe.ranks`, share the images; the first one writes.
+    Several processes, see `toypipe.compute.distributed`, share the images; the first one writes.
 
     Args:
         params: The `evaluate` section of params.yaml.

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from stages.files import Writes, publish
-from toypipe.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
+from toypipe.data.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
+from toypipe.data.folder import read_folder
+from toypipe.data.split import Split, save_split
 from toypipe.errors import ToypipeError
-from toypipe.folder import read_folder
-from toypipe.params import Folder, PrepareParams
-from toypipe.split import Split, save_split
+from toypipe.params.schema import Folder, PrepareParams
+from toypipe.pipeline.files import Writes, publish
 
 
 def run(

@@ -8,23 +8,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from stages.cores import share_cores
-from stages.files import Reads, Writes, csv_bytes, json_bytes, publish
-from stages.interrupts import Interrupted, interrupts
-from stages.leases import own_gpu
-from stages.runs import RunFolder, claim
-from toypipe import ranks
-from toypipe.checkpoint import Classifier, save_checkpoint
-from toypipe.devices import DeviceName, describe, explained, pick_device
+from toypipe.compute import distributed as ranks
+from toypipe.compute.devices import DeviceName, describe, explained, pick_device
+from toypipe.data.split import Split, load_split
 from toypipe.errors import ToypipeError
-from toypipe.holdout import hold_out
-from toypipe.models import Shape, build_model, require_size
-from toypipe.normalize import build_normalize
-from toypipe.params import TrainParams
-from toypipe.run import Epoch, Run
-from toypipe.split import Split, load_split
-from toypipe.training import Step, begin, require_finite, train
-from toypipe.whitening import fit_whitening
+from toypipe.networks.build import Shape, build_model, require_size
+from toypipe.networks.checkpoint import Classifier, save_checkpoint
+from toypipe.networks.normalize import build_normalize
+from toypipe.networks.whitening import fit_whitening
+from toypipe.params.schema import TrainParams
+from toypipe.pipeline.cores import share_cores
+from toypipe.pipeline.files import Reads, Writes, csv_bytes, json_bytes, publish
+from toypipe.pipeline.gpu_lock import own_gpu
+from toypipe.pipeline.resume import RunFolder, claim
+from toypipe.pipeline.signals import Interrupted, interrupts
+from toypipe.training.holdout import hold_out
+from toypipe.training.loop import Step, begin, require_finite, train
+from toypipe.training.state import Epoch, Run
 
 
 def run(
@@ -41,8 +41,8 @@ def run(
 ) -> Epoch | None:
     """Train a network; write it, and how it went.
 
-    What was begun is gone on with, what was finished is delivered: see `stages.runs`. Of several
-    processes that train together, see `toypipe.ranks`, the first one does that for all.
+    What was begun is gone on with, what was finished is delivered: see `toypipe.pipeline.resume`. Of several
+    processes that train together, see `toypipe.compute.distributed`, the first one does that for all.
 
     Args:
         params: The `train` section of params.yaml.

@@ -1,0 +1,274 @@
+"""Predictions of image files: those of `evaluate`, in every form, whatever lies beside them."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from stages.cli import app
+from synthetic import ROOT, make_split
+from toypipe.commands.predict import BATCH, LARGE
+from toypipe.commands.predictions import TOP
+from toypipe.data.pictures import read_picture
+from toypipe.data.split import Split
+from toypipe.evaluation.metrics import predict
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.checkpoint import Classifier, load_checkpoint, save_checkpoint
+from toypipe.networks.normalize import build_normalize
+from toypipe.params.schema import Toy
+
+CPU = torch.device("cpu")
+CLASSES = 7
+COUNT = 2 * BATCH + 5
+"""Enough for two full batches and a part."""
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    """Return images of seven classes."""
+    return make_split(COUNT, size=16, classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory, split: Split) -> Path:
+    """Return a folder with a network, and the images as PNG files in `images`."""
+    folder = tmp_path_factory.mktemp("pictures")
+    params = Toy(name="toy")
+    normalize = build_normalize("standard", split.images)
+    model = build_model(params, Shape(16, CLASSES), normalize, seed=0)
+    for parameter in model.parameters():
+        parameter.data *= 2  # so that fresh weights see differences between the classes
+    (folder / "data/model").mkdir(parents=True)
+    with (folder / "data/model/checkpoint.pt").open("wb") as file:
+        save_checkpoint(file, Classifier(model, params, 16, split.classes))
+    (folder / "images/more").mkdir(parents=True)
+    for i, image in enumerate(split.images):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"images/{i:03}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _stand_there(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pictures)
+
+
+def invoke(*arguments: str, given: bytes = b"", status: int = 0) -> Result:
+    """Run predict in this process."""
+    result = CliRunner().invoke(
+        app, ["predict", "--device", "cpu", *arguments], input=given, catch_exceptions=False
+    )
+    assert result.exit_code == status, result.stderr
+    return result
+
+
+def answers(*arguments: str, given: bytes = b"", status: int = 0) -> list[dict[str, Any]]:
+    """Return what predict prints as JSON."""
+    lines = invoke("--json", *arguments, given=given, status=status).stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def paths(*arguments: str, given: bytes = b"", status: int = 0) -> list[str]:
+    """Return the names of the files that are answered."""
+    return [answer["path"] for answer in answers(*arguments, given=given, status=status)]
+
+
+def logits(split: Split, views: int = 1) -> torch.Tensor:
+    """Return what `evaluate` computes of the same images, all in one batch."""
+    model = load_checkpoint(Path("data/model/checkpoint.pt"), CPU).model
+    return predict(model, split.images, batch_size=1000, views=views)
+
+
+# what it answers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("views", [1, 2, 6])
+def test_predictions_are_those_of_evaluate(split: Split, views: int) -> None:
+    """Of the same pixels, as files, every class is the one that `evaluate` counts."""
+    expected = logits(split, views)
+    found = answers("images", "--views", str(views))
+
+    assert [answer["path"] for answer in found] == [f"images/{i:03}.png" for i in range(COUNT)]
+    names = [split.classes[i] for i in expected.argmax(1).tolist()]
+    assert len(set(names)) > 1
+    assert [answer["class"] for answer in found] == names
+    shares = torch.tensor([[a["probabilities"][c] for c in split.classes] for a in found])
+    torch.testing.assert_close(shares, expected.softmax(1), rtol=0, atol=1e-6)
+
+
+def test_probabilities_are_complete_and_sorted() -> None:
+    """They are of all classes, add up to one, and begin with the class that is named."""
+    for answer in answers("images"):
+        values = list(answer["probabilities"].values())
+        assert len(values) == CLASSES
+        assert math.isclose(sum(values), 1)
+        assert values == sorted(values, reverse=True)
+        assert next(iter(answer["probabilities"].items())) == (
+            answer["class"],
+            answer["probability"],
+        )
+
+
+def test_an_image_of_any_size_is_prepared_as_for_training(split: Split, tmp_path: Path) -> None:
+    """A photograph is cropped and resized by the same function as the training images."""
+    image = Image.effect_mandelbrot((300, 200), (-2, -1.5, 1, 1.5), 50).convert("RGB")
+    image.save(tmp_path / "photo.jpg")
+    pixels = read_picture(tmp_path / "photo.jpg", 16).permute(2, 0, 1)[None]
+    expected = logits(Split(pixels, split.labels[:1], split.classes)).softmax(1)[0]
+    (answer,) = answers(str(tmp_path / "photo.jpg"))
+
+    shares = torch.tensor([answer["probabilities"][name] for name in split.classes])
+    torch.testing.assert_close(shares, expected, rtol=0, atol=1e-6)
+
+
+def test_text_has_a_line_for_each_image_with_the_top_classes() -> None:
+    """Where there is no terminal, columns are aligned, and say what the JSON says."""
+    lines = invoke("images").stdout.splitlines()
+
+    assert len(lines) == COUNT
+    assert len({line.index("images/") for line in lines}) == 1
+    for line, answer in zip(lines, answers("images"), strict=True):
+        top = list(answer["probabilities"].items())[:TOP]
+        cells = [word for name, share in top for word in (name, f"{share:.4f}")]
+        assert line.split() == [*cells, answer["path"]]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_on_a_terminal_there_is_a_table() -> None:
+    """On a terminal there is a row for each of the top classes, and the image is named once."""
+    import pty
+
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "stages", "predict", "images/000.png"]
+    subprocess.run(command, env=environment(), stdout=terminal, check=True)
+    os.close(terminal)
+    output = os.read(master, 100_000).decode()
+    os.close(master)
+    (answer,) = answers("images/000.png")
+
+    assert output.count("images/000.png") == 1
+    rows = [line.split() for line in output.splitlines() if "class" in line][1:]
+    top = list(answer["probabilities"].items())[:TOP]
+    assert [[row[-4], row[-2]] for row in rows] == [[name, f"{share:.4f}"] for name, share in top]
+
+
+def environment() -> dict[str, str]:
+    """Return what a process of its own needs, in a folder without the code."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+# which files ----------------------------------------------------------------------------------
+
+
+def test_folders_are_walked_in_order_without_hidden_files(split: Split, tmp_path: Path) -> None:
+    """Those of a folder come first, then those of the folders in it, each in alphabetical order."""
+    image = Image.fromarray(split.images[0].permute(1, 2, 0).numpy())
+    names = ["b.png", "a.png", "d/2.png", "d/1.png", "c/x.png", ".hidden.png", ".git/x.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        image.save(tmp_path / name)
+
+    wanted = ["a.png", "b.png", "c/x.png", "d/1.png", "d/2.png"]
+    assert paths(str(tmp_path)) == [str(tmp_path / name) for name in wanted]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
+def test_names_come_from_standard_input_as_they_are(split: Split, tmp_path: Path) -> None:
+    """Where `-` stands, a name a line is read: with blanks, in no encoding, or of a folder."""
+    image = Image.fromarray(split.images[0].permute(1, 2, 0).numpy())
+    strange = os.fsdecode(os.fsencode(tmp_path) + b"/a b \xff.png")
+    image.save(strange)
+    given = b"\n".join([b"./images/001.png", os.fsencode(strange), b"", os.fsencode(tmp_path)])
+
+    found = paths("images/002.png", "-", "images/003.png", given=given)
+    assert found == ["images/002.png", "./images/001.png", strange, strange, "images/003.png"]
+    (line,) = invoke(strange).stdout.splitlines()
+    assert line.endswith("\\udcff.png'")
+
+
+def test_bad_files_are_named_and_the_others_answered(tmp_path: Path) -> None:
+    """What is no image, missing or empty is told on standard error; the end is 2, once all is."""
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    bad = [str(tmp_path / name) for name in ("text.png", "nowhere.png", "empty", "x" * 300)]
+    result = invoke("--json", "images/000.png", *bad, "images/001.png", status=2)
+
+    found = [json.loads(line)["path"] for line in result.stdout.splitlines()]
+    assert found == ["images/000.png", "images/001.png"]
+    *named, last = result.stderr.splitlines()
+    assert all(line.startswith(name) for line, name in zip(named, bad, strict=True))
+    assert last.startswith("error: ")
+    assert "4" in last
+
+
+def test_photographs_are_answered_in_their_order(split: Split, tmp_path: Path) -> None:
+    """Decoded by several threads, among small files and bad ones, each gets its own answer."""
+    generator = torch.Generator().manual_seed(0)
+    names = [f"{i:02}.png" for i in range(20)]
+    for i, name in enumerate(names):
+        side = 16 if i % 3 == 0 else 250  # uncompressible: a file of 190 kB
+        pixels = torch.randint(0, 256, (side, side, 3), generator=generator, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(tmp_path / name)
+    (tmp_path / "07.png").write_bytes(bytes(2 * LARGE))
+    names.remove("07.png")
+    found = answers(str(tmp_path), status=2)
+
+    assert [Path(answer["path"]).name for answer in found] == names
+    for answer in found:
+        pixels = read_picture(Path(answer["path"]), 16).permute(2, 0, 1)[None]
+        expected = logits(Split(pixels, split.labels[:1], split.classes)).argmax()
+        assert answer["class"] == split.classes[int(expected)]
+
+
+def test_without_images_the_usage_is_shown() -> None:
+    """Nothing to look at is a mistake; an empty list on standard input is none."""
+    assert "IMAGE" in invoke(status=2).stderr
+    assert answers("-") == []
+
+
+def test_without_a_network_its_maker_is_named() -> None:
+    """A missing checkpoint is an error that says what makes it."""
+    result = invoke("images", "--checkpoint", "nowhere.pt", status=2)
+    assert "nowhere.pt" in result.stderr
+    assert "toypipe train" in result.stderr
+
+
+# pipes ----------------------------------------------------------------------------------------
+
+
+def test_answers_flow_while_names_arrive() -> None:
+    """A full batch is answered before the list of names has ended."""
+    command = [sys.executable, "-m", "stages", "predict", "--json", "-"]
+    with subprocess.Popen(
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"images/000.png\n" * BATCH)
+        process.stdin.flush()
+        lines = [process.stdout.readline() for _ in range(BATCH)]
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert all(json.loads(line)["path"] == "images/000.png" for line in lines)
+
+
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_a_closed_pipe_ends_quietly(form: list[str]) -> None:
+    """Who reads the first answers only, as `head` does, causes no error."""
+    command = [sys.executable, "-m", "stages", "predict", *form, *["images"] * 20]
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

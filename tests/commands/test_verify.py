@@ -1,0 +1,108 @@
+"""A record is verified by running the pipeline again in a clean copy."""
+
+import json
+
+import pytest
+
+from conftest import Project
+
+VERIFY = ("python", "-m", "stages", "verify")
+
+
+def forge(project: Project, name: str) -> None:
+    """Make dvc.lock claim other bytes for an output."""
+    text = (project.path / "dvc.lock").read_text()
+    place = text.index("      md5: ", text.index(f"path: {name}\n")) + len("      md5: ")
+    forged = text[:place] + "f" * 32 + text[place + 32 :]
+    (project.path / "dvc.lock").write_text(forged)
+
+
+def test_a_true_record_is_identical(project: Project) -> None:
+    """In a clone with nothing computed, every stage runs anew, and nothing of it stays there."""
+    clone = Project(project.path.parent / "clone")
+    project.run("git", "clone", "--quiet", ".", str(clone.path))
+    project.run("cp", "-r", "data/mine", str(clone.path / "data/mine"))
+    before = clone.files()
+    output = clone.run(*VERIFY)
+
+    for stage in ("check", "prepare", "train", "evaluate"):
+        assert f"Running stage '{stage}'" in output
+        assert f"{stage}: identical" in output
+    assert clone.files() == before
+    assert clone.run("git", "status", "--porcelain") == ""
+
+
+def test_what_is_kept_is_not_used(recorded: Project) -> None:
+    """A finished training is not taken for one: it is trained again."""
+    output = recorded.run(*VERIFY, "--stage", "train")
+
+    assert "epoch 2/2" in output
+    assert "finished already" not in output
+
+
+def test_the_first_stage_that_differs_is_named(project: Project) -> None:
+    """With what of it differs, and the machines of both."""
+    forge(project, "data/reports/train.json")
+    output = project.run(*VERIFY, status=4)
+
+    assert "prepare: identical" in output
+    assert "train: data/reports/train.json differs" in output
+    assert "evaluate: identical" in output
+    assert "the first that differs is train" in output
+    assert output.count("threads 1, torch ") == 2
+
+
+def test_metrics_that_differ_are_given_with_both_values(project: Project) -> None:
+    """Here of a stage whose metrics are the time of day: no run gives those of another."""
+    project.edit(
+        "stages/evaluate.py",
+        "json_bytes(metrics._asdict())",
+        'json_bytes({**metrics._asdict(), "loss": __import__("time").time()})',
+    )
+    project.run("dvc", "repro")
+    project.commit("Measure the time")
+    then = json.loads((project.path / "data/reports/test.json").read_bytes())["loss"]
+    output = project.run(*VERIFY, "--stage", "evaluate", status=4)
+
+    assert "Running stage 'train'" not in output
+    assert f"loss was {then:.6g}, is " in output
+    assert "all metrics agree to within" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("params.yaml", "lr: 0.01\n", "lr: 0.02\n", "train: params.yaml"),
+        (
+            "toypipe/training/losses.py",
+            "The losses",
+            "All losses",
+            "train: toypipe/training/losses.py (modified)",
+        ),
+    ],
+)
+def test_a_project_that_was_edited_is_not_verified(
+    project: Project, name: str, old: str, new: str, said: str
+) -> None:
+    """The record describes another: the message says where they differ, and what to do."""
+    project.edit(name, old, new)
+    output = project.run(*VERIFY, status=2)
+
+    assert said in output
+    assert "Running stage" not in output
+
+
+def test_one_stage_needs_its_inputs(project: Project) -> None:
+    """Those that the record has, and no others."""
+    (project.path / "data/prepared/train.pt").unlink()
+
+    output = project.run(*VERIFY, "--stage", "train", status=2)
+    assert "data/prepared/train.pt (deleted)" in output
+    assert "every output" in project.run(*VERIFY, "--stage", "evaluate")
+
+
+def test_without_a_record_there_is_nothing_to_verify(project: Project) -> None:
+    """Nor is there anything for a stage that is not in it."""
+    assert "dvc.lock has no stage deploy" in project.run(*VERIFY, "--stage", "deploy", status=2)
+    (project.path / "dvc.lock").unlink()
+    assert "there is no dvc.lock here" in project.run(*VERIFY, status=2)

@@ -1,0 +1,184 @@
+"""On a CUDA device: a captured step is the step, and everything repeats to the bit."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from test_run import EVERYTHING, HELD_OUT, LARGER, OPTIMIZERS, SPEEDRUN, SPLIT, _saved
+from test_run import _speedrun as speedrun
+from test_run import _toy as toy
+from test_run import _with_dropout_and_statistics as with_dropout_and_statistics
+from torch import nn
+
+import toypipe.training.loop
+from synthetic import make_split, make_train_params
+from toypipe.compute.devices import describe, explained, pick_device
+from toypipe.errors import ToypipeError
+from toypipe.params.schema import TrainParams
+from toypipe.training.loop import begin, train
+from toypipe.training.state import Run
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+PRECISIONS = pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+NETWORKS = pytest.mark.parametrize("build", [toy, with_dropout_and_statistics])
+
+
+@pytest.fixture(autouse=True)
+def _device() -> None:
+    pick_device("cuda")
+
+
+def _params(optimizer: str, precision: str = "float32", *more: str) -> TrainParams:
+    change = ("~train.optimizer", f"+train.optimizer={OPTIMIZERS[optimizer]}")
+    # Ten steps an epoch: three by which the capture is warmed up, seven that are replayed.
+    return make_train_params(
+        *EVERYTHING, *change, f"train.precision={precision}", "train.batch_size=2", *more
+    )
+
+
+def _events(run: Run, params: TrainParams) -> Iterator[Any]:
+    device = torch.device("cuda")
+    return train(run, SPLIT.to(device), HELD_OUT.to(device), params)
+
+
+def _start(build: Any, params: TrainParams) -> Run:
+    model: nn.Module = build(params)
+    return begin(model.to("cuda"), params)
+
+
+def _outcome(run: Run) -> tuple[bytes, list[Any]]:
+    weights = [tensor.cpu().numpy().tobytes() for tensor in run.model.state_dict().values()]
+    return b"".join(weights), run.epochs
+
+
+def _trained(build: Any, params: TrainParams) -> tuple[bytes, list[Any]]:
+    run = _start(build, params)
+    for _ in _events(run, params):
+        pass
+    return _outcome(run)
+
+
+@PRECISIONS
+@NETWORKS
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_captured_step_is_the_step(
+    optimizer: str, build: Any, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replayed, with a schedule and a short last batch, it gives the bits of one kernel a time."""
+    params = _params(optimizer, precision, "train.batch_size=3")
+    captured = _trained(build, params)
+    monkeypatch.setattr(toypipe.training.loop, "replayed", lambda step, _: step)
+
+    assert _trained(build, params) == captured
+
+
+@PRECISIONS
+def test_each_size_of_images_has_a_capture_of_its_own(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images grow under a captured step, and it gives the bits of one kernel a time."""
+    params = make_train_params(
+        *SPEEDRUN, "train.batch_size=3", "train.epochs=3", f"train.precision={precision}"
+    )
+    device = torch.device("cuda")
+    training, validation = (split.to(device) for split in LARGER)
+
+    def trained() -> tuple[bytes, list[Any]]:
+        run = begin(speedrun(params).to(device), params)
+        for _ in train(run, training, validation, params):
+            pass
+        return _outcome(run)
+
+    captured = trained()
+    monkeypatch.setattr(toypipe.training.loop, "replayed", lambda step, _: step)
+
+    assert trained() == captured
+
+
+@PRECISIONS
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_repeats_to_the_bit(optimizer: str, precision: str) -> None:
+    """On one GPU the same parameters give the same weights and figures."""
+    params = _params(optimizer, precision)
+
+    assert _trained(toy, params) == _trained(toy, params)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_can_stop_and_go_on(optimizer: str) -> None:
+    """Saved before, while and after the step is captured, it ends as one never stopped."""
+    params = _params(optimizer)
+    never_stopped = _trained(with_dropout_and_statistics, params)
+    for stop in (1, 3, 4, 5, 9, 10, 11, 17):
+        run = _start(with_dropout_and_statistics, params)
+        for _ in islice(_events(run, params), stop):
+            pass
+        state = _saved(run)
+        torch.rand(7, device="cuda")
+        again = _start(with_dropout_and_statistics, params)
+        again.load_state_dict(state)
+        for _ in _events(again, params):
+            pass
+
+        assert _outcome(again) == never_stopped, f"after {stop} events"
+
+
+def test_the_rate_moves_without_another_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a cosine schedule, over several epochs, the step is captured once."""
+    captures = []
+    begin_capture = torch.cuda.CUDAGraph.capture_begin
+
+    def counted(self: Any, *args: Any, **options: Any) -> Any:
+        captures.append(self)
+        return begin_capture(self, *args, **options)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "capture_begin", counted)
+    _trained(toy, _params("sgd"))
+
+    assert len(captures) == 1
+
+
+def test_it_learns_what_the_cpu_learns() -> None:
+    """The same run ends near that of the CPU: other kernels, the same mathematics."""
+    params = _params("sgd", "float32", "train.optimizer.lr=0.01")
+    on_cuda = _start(toy, params)
+    for _ in _events(on_cuda, params):
+        pass
+    on_cpu = begin(toy(params), params)
+    for _ in train(on_cpu, SPLIT, HELD_OUT, params):
+        pass
+
+    for ours, theirs in zip(on_cuda.epochs, on_cpu.epochs, strict=True):
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
+
+
+def test_too_much_is_explained() -> None:
+    """What asks for more memory than the device has hears which batch size it tried."""
+    with pytest.raises(ToypipeError, match="512"), explained("train.batch_size", 512):
+        torch.empty(1 << 60, dtype=torch.uint8, device="cuda")
+
+
+def test_the_device_is_described_by_its_name() -> None:
+    """Another model of GPU gives other bits, so it is another run."""
+    assert describe(torch.device("cuda"))["device"] == torch.cuda.get_device_name()
+
+
+def test_a_run_waits_for_the_device_once_an_epoch() -> None:
+    """Nothing within an epoch asks the device for a number."""
+    params = make_train_params("train.epochs=1", "train.batch_size=2")
+    split = make_split(40, size=8).to(torch.device("cuda"))
+    run = _start(toy, params)
+    events = train(run, split, None, params)
+    for _ in islice(events, 6):  # the warm-up and the capture may wait
+        pass
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in islice(events, 12):
+            pass
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

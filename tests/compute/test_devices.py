@@ -1,0 +1,69 @@
+"""Devices: the one that is asked for, or a plain refusal."""
+
+import pytest
+import torch
+
+from toypipe.compute.devices import DeviceName, describe, explained, pick_device
+from toypipe.errors import ToypipeError
+
+
+def test_the_cpu_is_always_there() -> None:
+    """Every machine computes on its CPU."""
+    assert pick_device("cpu") == torch.device("cpu")
+
+
+def test_auto_takes_a_device_that_works() -> None:
+    """What `auto` picks can add two numbers, and is a CPU only where there is nothing faster."""
+    device = pick_device("auto")
+
+    assert (torch.ones(1, device=device) + 1).item() == 2
+    faster = torch.cuda.is_available() or torch.backends.mps.is_available()
+    assert (device.type == "cpu") is not faster
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(name: DeviceName) -> None:
+    """The message names what was asked for, what was found and how to go on."""
+    if {"cuda": torch.cuda, "mps": torch.backends.mps}[name].is_available():
+        pytest.skip(f"{name} is there")
+    with pytest.raises(ToypipeError, match=rf"no device {name} .*found: .*cpu.*--device"):
+        pick_device(name)
+
+
+def test_too_little_memory_is_explained() -> None:
+    """What asks for more than there is hears which batch size it tried."""
+    with (
+        pytest.raises(ToypipeError, match=r"memory ran out with train\.batch_size 512 .*lower it"),
+        explained("train.batch_size", 512),
+    ):
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def test_what_cannot_be_repeated_is_explained() -> None:
+    """Where two runs could differ, torch refuses, and the user hears what to do."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("error")
+    try:
+        with (
+            pytest.raises(ToypipeError, match=r"repeats to the bit \(put_ .*--device cpu"),
+            explained("train.batch_size", 512),
+        ):
+            torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))
+    finally:
+        torch.set_deterministic_debug_mode(before)
+
+
+def test_other_errors_are_not_about_memory() -> None:
+    """A defect stays a defect."""
+    with pytest.raises(RuntimeError, match="shape"), explained("train.batch_size", 512):
+        torch.zeros(3).view(2)
+
+
+def test_what_decides_the_bits_is_described() -> None:
+    """Device, processor, threads and versions, all in words."""
+    described = describe(torch.device("cpu"))
+
+    assert described["device"] == "cpu"
+    assert described["threads"] == str(torch.get_num_threads())
+    assert described["torch"] == torch.__version__
+    assert torch.backends.cpu.get_cpu_capability() in described["cpu"]

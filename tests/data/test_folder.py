@@ -1,0 +1,375 @@
+"""Images of one's own: every kind that Pillow opens, and each thing that can be wrong."""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages import prepare
+from synthetic import make_folder
+from toypipe.data.folder import read_folder
+from toypipe.data.pictures import read_picture
+from toypipe.data.split import load_split
+from toypipe.errors import ToypipeError
+from toypipe.params.schema import Folder, PrepareParams
+
+SIZE = 8  # pixels
+RANDOM = np.random.default_rng(0)
+RGB = RANDOM.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+GRAY = RANDOM.integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
+GRAY16 = RANDOM.integers(0, 65536, (SIZE, SIZE), dtype=np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def pixels(path: Path, size: int = SIZE) -> NDArray[np.uint8]:
+    """Return an image file as an array of shape (size, size, 3)."""
+    array: NDArray[np.uint8] = read_picture(path, size).numpy()
+    return array
+
+
+def threefold(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a gray image as red, green and blue."""
+    return np.stack([gray] * 3, axis=-1)
+
+
+# pictures -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "a.ppm", "a.gif"])
+def test_image_of_the_right_size_is_not_changed(tmp_path: Path, name: str) -> None:
+    """An image that has the size already keeps every pixel."""
+    Image.fromarray(RGB).save(tmp_path / name)
+    np.testing.assert_array_equal(pixels(tmp_path / name), RGB)
+
+
+def test_jpeg_is_what_pillow_decodes(tmp_path: Path) -> None:
+    """A JPEG of the right size is decoded and not touched otherwise."""
+    Image.fromarray(RGB).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        np.testing.assert_array_equal(pixels(tmp_path / "a.jpg"), np.asarray(image))
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("L", threefold(GRAY)),
+        ("LA", threefold(GRAY)),
+        ("1", threefold(np.where(GRAY > 127, 255, 0).astype(np.uint8))),
+        ("RGBA", RGB),
+    ],
+)
+def test_other_modes_become_rgb(tmp_path: Path, mode: str, expected: NDArray[np.uint8]) -> None:
+    """Gray becomes three equal colours; transparency is left out."""
+    images = {
+        "L": Image.fromarray(GRAY),
+        "LA": Image.fromarray(np.stack([GRAY, 255 - GRAY], axis=-1)),
+        "1": Image.fromarray(GRAY > 127),
+        "RGBA": Image.fromarray(np.dstack([RGB, GRAY])),
+    }
+    images[mode].save(tmp_path / "a.png")
+    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize("transparency", [1, b"\x00\x80\xff\xff"], ids=["number", "table"])
+def test_palette_is_looked_up(tmp_path: Path, transparency: int | bytes) -> None:
+    """A palette's numbers become its colours, whatever it says of transparency."""
+    colours = RANDOM.integers(0, 256, (4, 3), dtype=np.uint8)
+    image = Image.fromarray(GRAY % 4)
+    image.putpalette(colours.tobytes())
+    image.save(tmp_path / "a.png", transparency=transparency)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), colours[GRAY % 4])
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.pgm"])
+def test_sixteen_bit_gray_is_scaled(tmp_path: Path, name: str) -> None:
+    """Of 16 bits the upper 8 are kept, not the lower, nor all above 255 made white."""
+    if name == "a.pgm":
+        header = f"P5 {SIZE} {SIZE} 65535\n".encode()
+        (tmp_path / name).write_bytes(header + GRAY16.astype(">u2").tobytes())
+    else:
+        Image.fromarray(GRAY16).save(tmp_path / name)
+    np.testing.assert_array_equal(
+        pixels(tmp_path / name), threefold((GRAY16 >> 8).astype(np.uint8))
+    )
+
+
+TURNS: list[Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = [
+    lambda a: a,
+    lambda a: a[:, ::-1],
+    lambda a: a[::-1, ::-1],
+    lambda a: a[::-1],
+    lambda a: a.transpose(1, 0, 2),
+    lambda a: np.rot90(a, -1),
+    lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    np.rot90,
+]
+"""What each value of EXIF's orientation, from 1, asks for: how stored pixels are to be shown."""
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_followed(tmp_path: Path, orientation: int) -> None:
+    """An image is turned and mirrored the way its EXIF data says."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), TURNS[orientation - 1](RGB))
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 14), (14, 8), (100, 8)])
+def test_middle_is_kept(tmp_path: Path, width: int, height: int) -> None:
+    """An image that is too long on one side loses both ends of it and is not squeezed."""
+    long = RANDOM.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(long).save(tmp_path / "a.png")
+    top, left = (height - SIZE) // 2, (width - SIZE) // 2
+    expected = long[top : top + SIZE, left : left + SIZE]
+    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), expected)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 50), (64, 48), (1000, 1), (7, 9)])
+def test_any_size_is_brought_to_one(tmp_path: Path, width: int, height: int) -> None:
+    """An image of one colour keeps it at any size."""
+    Image.new("RGB", (width, height), (250, 120, 3)).save(tmp_path / "a.png")
+    expected = np.full((SIZE, SIZE, 3), (250, 120, 3))
+    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), expected)
+
+
+def test_shrinking_averages_over_the_area(tmp_path: Path) -> None:
+    """A fine chequerboard shrinks to gray: no pixel is picked and its neighbours left out."""
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / "a.png")
+    assert np.abs(pixels(tmp_path / "a.png").astype(int) - 127.5).max() < 2
+
+
+def _jpeg_with_odd_exif() -> bytes:
+    entries = (
+        b"\x01\x01\x00\x02\x00\x00\x00\x04abc\x00" + b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06"
+    )
+    exif = b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02" + entries + bytes(6)
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+def _encoded(image_format: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(RGB).save(file, image_format)
+    return file.getvalue()
+
+
+@st.composite
+def damaged_images(draw: st.DrawFn) -> bytes:
+    """Return an image file with a few bytes changed, left out or cut off."""
+    content = bytearray(
+        _encoded(draw(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"])))
+    )
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(content)))
+        content[start : start + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))
+    return bytes(content[: draw(st.integers(len(content) // 2, len(content)))])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of what it reads all the same
+@settings(max_examples=100, deadline=None)
+@given(damaged_images())
+@example(_jpeg_with_odd_exif())
+def test_damaged_image_is_read_or_refused(content: bytes) -> None:
+    """Whatever an image file holds, it gives pixels or a ToypipeError, and nothing else."""
+    path = Path("damaged.img")
+    path.write_bytes(content)
+    with suppress(ToypipeError):
+        assert pixels(path).shape == (SIZE, SIZE, 3)
+
+
+# folders --------------------------------------------------------------------------------------
+
+
+def refused(root: Path) -> list[str]:
+    """Return the lines of the message that refuses a folder."""
+    with pytest.raises(ToypipeError) as caught:
+        read_folder(root, SIZE)
+    return str(caught.value).splitlines()
+
+
+def test_folder_gives_images_with_the_names_of_their_classes(tmp_path: Path) -> None:
+    """Every file is there once, in alphabetical order, labelled with its folder's place in it."""
+    make_folder(tmp_path, classes=("dog", "Ape", "cat"), each=3)
+    for split, half in zip(read_folder(tmp_path, SIZE), ("train", "test"), strict=True):
+        assert split.classes == ["Ape", "cat", "dog"]
+        assert split.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+        for i, name in enumerate(split.classes):
+            for j in range(3):
+                file = tmp_path / half / name / f"{j}.png"
+                assert torch.equal(
+                    split.images[3 * i + j].permute(1, 2, 0), read_picture(file, SIZE)
+                )
+
+
+def test_folder_gives_the_memory_that_training_wants(tmp_path: Path) -> None:
+    """Images are uint8 in channels_last memory, labels int64."""
+    for split in read_folder(make_folder(tmp_path), SIZE):
+        assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
+        assert split.images.shape == (12, 3, SIZE, SIZE)
+        assert split.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_order_of_reading_a_directory_does_not_matter(tmp_path: Path) -> None:
+    """Files made in another order give the same images."""
+    for name, order in (("a", (0, 1, 2)), ("b", (2, 0, 1))):
+        for half in ("train", "test"):
+            for label in ("x", "y"):
+                folder = tmp_path / name / half / label
+                folder.mkdir(parents=True)
+                for i in order:
+                    Image.new("RGB", (SIZE, SIZE), (i, 0, 0)).save(folder / f"{i}.png")
+    first, second = (read_folder(tmp_path / name, SIZE)[0] for name in ("a", "b"))
+    assert torch.equal(first.images, second.images)
+
+
+def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
+    """What a file manager leaves behind under a dotted name is neither an image nor a class."""
+    make_folder(tmp_path)
+    (tmp_path / "train" / ".cache").mkdir()
+    (tmp_path / "train" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "train" / "cat" / ".DS_Store").write_bytes(b"x")
+    training, _ = read_folder(tmp_path, SIZE)
+    assert training.classes == ["cat", "dog"]
+    assert len(training) == 12
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no image", _encoded("PNG")[:60], _encoded("JPEG")[:-40]]
+)
+def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
+    """A file that is no image, or only part of one, is named, and what to do."""
+    bad = make_folder(tmp_path) / "train" / "dog" / "bad.png"
+    bad.write_bytes(content)
+    line, advice = refused(tmp_path)
+    assert line.startswith(f"{bad} cannot be read as an image: ")
+    assert "Repair or remove" in advice
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    """A folder within a class and a link to nothing are refused like a bad image."""
+    cat = make_folder(tmp_path) / "test" / "cat"
+    (cat / "more").mkdir()
+    (cat / "lost.png").symlink_to(cat / "gone.png")
+    lost, more, _ = refused(tmp_path)
+    assert lost == f"{cat / 'lost.png'} does not exist"
+    assert more.startswith(f"{cat / 'more'} cannot be read as an image")
+
+
+def test_many_bad_images_are_counted(tmp_path: Path) -> None:
+    """Of many bad files the first ten are named, over both halves, and the rest are counted."""
+    make_folder(tmp_path)
+    for i in range(7):
+        (tmp_path / "train" / "cat" / f"bad{i}.png").touch()
+        (tmp_path / "test" / "dog" / f"bad{i}.png").touch()
+    *named, count, _ = refused(tmp_path)
+    assert len(named) == 10
+    assert named[0].startswith(str(tmp_path / "train" / "cat" / "bad0.png"))
+    assert named[9].startswith(str(tmp_path / "test" / "dog" / "bad2.png"))
+    assert count == "and 4 more"
+
+
+def test_empty_classes_are_named(tmp_path: Path) -> None:
+    """Every class without an image is named, in both halves."""
+    make_folder(tmp_path)
+    empty = [tmp_path / half / "eel" for half in ("train", "test")]
+    for folder in empty:
+        folder.mkdir()
+    assert refused(tmp_path) == [f"{folder} holds no image" for folder in empty]
+
+
+def test_classes_that_differ_are_named(tmp_path: Path) -> None:
+    """Classes that only one half has are named with the half that has them."""
+    make_folder(tmp_path)
+    (tmp_path / "train" / "eel").mkdir()
+    (tmp_path / "test" / "fox").mkdir()
+    (line,) = refused(tmp_path)
+    assert line.endswith("eel is only in train, fox is only in test")
+
+
+@pytest.mark.parametrize("half", ["train", "test"])
+def test_missing_half_is_named(tmp_path: Path, half: str) -> None:
+    """A folder without train or test is told what it should hold."""
+    make_folder(tmp_path)
+    (tmp_path / half).rename(tmp_path / "other")
+    (line,) = refused(tmp_path)
+    assert line.startswith(f"{tmp_path / half} is not a folder: ")
+    assert "train/ and test/" in line
+
+
+def test_one_class_is_too_few(tmp_path: Path) -> None:
+    """There is nothing to tell apart in a single class."""
+    make_folder(tmp_path, classes=("cat",))
+    (line,) = refused(tmp_path)
+    assert line.startswith(f"{tmp_path / 'train'} holds 1 folder")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems keep file names in Unicode")
+def test_class_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A folder whose name is not UTF-8 is refused now, not when reports are written."""
+    make_folder(tmp_path)
+    for half in ("train", "test"):
+        (tmp_path / half / "cat").rename(tmp_path / half / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(ToypipeError):
+        read_folder(tmp_path, SIZE)
+
+
+# the stage ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def under_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a folder with images of one's own, as DVC runs the stage prepare there."""
+    monkeypatch.setenv("DVC_STAGE", "prepare")
+    make_folder(Path("mine"))
+
+
+MINE = PrepareParams(dataset=Folder(name="folder", path="mine", size=SIZE))
+
+
+@pytest.mark.usefixtures("under_dvc")
+@pytest.mark.parametrize("dependency", ["mine", "./mine/", "."])
+def test_folder_that_dvc_knows_is_prepared(dependency: str) -> None:
+    """Under DVC, a folder that is a dependency of prepare, or lies in one, is read."""
+    Path("dvc.yaml").write_text(f"stages: {{prepare: {{deps: ['{dependency}']}}}}")
+    prepare.run(MINE)
+    for name in ("train", "test"):
+        assert load_split(Path(f"data/prepared/{name}.pt")).classes == ["cat", "dog"]
+
+
+@pytest.mark.usefixtures("under_dvc")
+@pytest.mark.parametrize("stage", ["{prepare: {deps: [mine2, other]}}", "{train: {deps: [mine]}}"])
+def test_folder_unknown_to_dvc_is_refused(stage: str) -> None:
+    """Under DVC, any other folder is refused: DVC would not see it change."""
+    Path("dvc.yaml").write_text(f"stages: {stage}")
+    with pytest.raises(ToypipeError, match="add `- mine` to the deps of the stage prepare"):
+        prepare.run(MINE)
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_of_unknown_range_are_refused(tmp_path: Path, dtype: type[np.generic]) -> None:
+    """Fractions, or more than 16 bits, would come out black or white: better no picture."""
+    values = np.linspace(0, 1, SIZE * SIZE).reshape(SIZE, SIZE)
+    scale = 1 if dtype is np.float32 else 1e9
+    Image.fromarray((values * scale).astype(dtype)).save(tmp_path / "a.tiff")
+
+    with pytest.raises(ToypipeError, match=r"a\.tiff cannot be read as an image: its pixels"):
+        read_picture(tmp_path / "a.tiff", SIZE)

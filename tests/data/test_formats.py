@@ -1,0 +1,81 @@
+"""A file from elsewhere is read whole and unharmed, or refused; no code in it is run."""
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+
+from toypipe.data.formats import load_archive
+from toypipe.errors import ToypipeError
+
+CONTENT = {"numbers": torch.arange(1000), "name": "a"}
+
+
+def _saved() -> bytes:
+    file = io.BytesIO()
+    torch.save(CONTENT, file)
+    return file.getvalue()
+
+
+GOOD = _saved()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        GOOD[:-1],
+        GOOD[: len(GOOD) // 2],
+        b"\x80",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"epoch,train_loss\n",
+        b"GIF89a\x00",
+        bytes(range(256)),
+    ],
+    ids=["empty", "short", "half", "pickle", "pointer", "csv", "gif", "binary"],
+)
+def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Whatever the bytes are, the message names the file and what to do."""
+    path = tmp_path / "a.pt"
+    path.write_bytes(content)
+    with pytest.raises(ToypipeError, match=r"a\.pt is damaged.*dvc repro makes it anew"):
+        load_archive(path, remedy="dvc repro makes it")
+
+
+def test_a_flipped_bit_changes_nothing_unseen(tmp_path: Path) -> None:
+    """Anywhere in the file, it is found, or it lies in padding and the content is the same."""
+    path, found = tmp_path / "a.pt", 0
+    for position in range(0, len(GOOD), 37):
+        content = bytearray(GOOD)
+        content[position] ^= 4
+        path.write_bytes(content)
+        try:
+            read = load_archive(path, remedy="")
+        except ToypipeError:
+            found += 1
+        else:
+            assert read.keys() == CONTENT.keys()
+            assert read["name"] == "a"
+            assert torch.equal(read["numbers"], torch.arange(1000))
+
+    assert found > len(GOOD) // 37 * 0.8
+
+
+def test_a_flipped_bit_in_the_directory_is_refused(tmp_path: Path) -> None:
+    """Also where it makes the archive claim to be compressed, which another library finds out."""
+    path = tmp_path / "a.pt"
+    methods = [i + 10 for i in range(len(GOOD)) if GOOD.startswith(b"PK\x01\x02", i)]
+    for position in methods:
+        content = bytearray(GOOD)
+        content[position] ^= 8
+        path.write_bytes(content)
+        with pytest.raises(ToypipeError, match="is damaged"):
+            load_archive(path, remedy="")
+
+
+def test_anything_but_a_dict_is_refused(tmp_path: Path) -> None:
+    """All files of this project hold one."""
+    torch.save(torch.zeros(3), tmp_path / "a.pt")
+    with pytest.raises(ToypipeError, match="is no file of toypipe"):
+        load_archive(tmp_path / "a.pt", remedy="")

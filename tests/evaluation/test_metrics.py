@@ -1,0 +1,168 @@
+"""Evaluation, against scikit-learn, SciPy and torch, and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from torch import Tensor, nn
+
+from synthetic import make_split
+from toypipe.data.split import Split
+from toypipe.evaluation.metrics import (
+    confident_mistakes,
+    confusion,
+    measure,
+    per_class,
+    predict,
+    wilson_interval,
+)
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import build_normalize
+from toypipe.params.schema import Toy
+
+SPLIT = make_split(20)
+
+
+def _model(split: Split = SPLIT) -> nn.Module:
+    normalize = build_normalize("standard", split.images)
+    shape = Shape(split.size, len(split.classes))
+    return build_model(Toy(name="toy"), shape, normalize, seed=0).eval()
+
+
+def _labelled(labels: list[int], classes: int) -> Split:
+    images = torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8)
+    return Split(images, torch.tensor(labels), [f"class{i}" for i in range(classes)])
+
+
+@pytest.mark.parametrize("trials", [1, 2, 7, 100, 10_000])
+def test_the_interval_is_that_of_scipy(trials: int) -> None:
+    """For all, none and any share between, it is SciPy's interval by Wilson's method."""
+    for successes in {0, 1, trials // 3, trials // 2, trials - 1, trials}:
+        expected = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+
+        interval = wilson_interval(successes, trials)
+        assert interval == pytest.approx((expected.low, expected.high), abs=1e-12)
+        assert 0 <= min(interval) <= max(interval) <= 1
+
+
+def test_accuracy_and_loss_are_those_of_scikit_learn_and_torch() -> None:
+    """The most probable class counts; the loss is the mean cross entropy in nats, unsmoothed."""
+    logits = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    metrics = measure(logits, SPLIT)
+
+    assert metrics.accuracy == accuracy_score(SPLIT.labels, logits.argmax(1))
+    assert metrics.loss == pytest.approx(F.cross_entropy(logits, SPLIT.labels).item())
+    right = int((logits.argmax(1) == SPLIT.labels).sum())
+    assert (metrics.accuracy_low, metrics.accuracy_high) == wilson_interval(right, 20)
+
+
+def test_the_loss_by_hand() -> None:
+    """Half and half for the first image, a quarter for the right one of the second."""
+    logits = torch.tensor([[0.0, 0.0], [math.log(1), math.log(3)]])
+    metrics = measure(logits, _labelled([1, 0], 2))
+
+    assert metrics.loss == pytest.approx((math.log(2) + math.log(4)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("actual", "predicted", "classes"),
+    [
+        ([0, 1, 2, 0, 1, 2, 2], [0, 2, 2, 1, 1, 0, 2], 3),
+        ([0, 1, 2, 2], [0, 1, 1, 0], 3),  # none is called 2
+        ([0, 1, 1, 0], [0, 2, 1, 0], 3),  # none is 2
+        ([0, 1, 1, 0], [0, 0, 1, 0], 4),  # 2 and 3 are neither
+        ([0, 0], [0, 0], 2),
+        ([0, 0, 1], [1, 1, 0], 2),  # nothing is right
+    ],
+)
+def test_figures_of_each_class_are_those_of_scikit_learn(
+    actual: list[int], predicted: list[int], classes: int
+) -> None:
+    """Also where a class is never predicted or has no images: undefined figures are 0."""
+    figures = per_class(torch.tensor(predicted), _labelled(actual, classes))
+    expected = precision_recall_fscore_support(
+        actual, predicted, labels=range(classes), zero_division=0
+    )
+
+    assert [each.name for each in figures] == [f"class{i}" for i in range(classes)]
+    ours = np.array([each[1:] for each in figures], dtype=float).T
+    np.testing.assert_allclose(ours, np.array(expected, dtype=float), atol=1e-15)
+
+
+def test_the_confusion_matrix_is_that_of_scikit_learn() -> None:
+    """A row for each actual class, also for one that has no images."""
+    actual, predicted = [0, 1, 2, 0, 1, 2, 2], [0, 2, 2, 1, 1, 0, 3]
+
+    counts = confusion(torch.tensor(predicted), _labelled(actual, 4))
+    assert counts.tolist() == confusion_matrix(actual, predicted, labels=range(4)).tolist()
+
+
+def test_the_surest_mistakes_come_first() -> None:
+    """Only wrong images count, by the probability of what they were taken for, ties in order."""
+    probabilities = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.2, 0.8], [0.3, 0.7]]
+    logits, split = torch.tensor(probabilities).log(), _labelled([1, 1, 0, 0, 1], 2)
+
+    mistakes = confident_mistakes(logits, split, 3)
+    assert [(each.image, each.actual, each.predicted) for each in mistakes] == [
+        (0, 1, 0),
+        (2, 0, 1),
+        (3, 0, 1),
+    ]
+    assert [each.probability for each in mistakes] == pytest.approx([0.9, 0.8, 0.8])
+    assert confident_mistakes(logits[4:], split[torch.tensor([4])], 3) == []
+
+
+def test_one_view_is_the_image() -> None:
+    """Without test-time augmentation, the logits are the network's own, in float32."""
+    model = _model()
+    logits = predict(model, SPLIT.images, batch_size=20, views=1)
+
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, model(SPLIT.images))
+
+
+def test_two_views_are_the_image_and_its_mirror() -> None:
+    """Their logits are averaged, before any softmax."""
+    model = _model()
+    expected = (model(SPLIT.images) + model(SPLIT.images.flip(3))) / 2
+
+    torch.testing.assert_close(predict(model, SPLIT.images, batch_size=20, views=2), expected)
+
+
+def test_six_views_are_both_sides_in_three_places() -> None:
+    """Image and mirror, each where it is and shifted by a pixel, up and left or down and right."""
+    model = _model()
+
+    def shifted(images: Tensor, by: int) -> Tensor:
+        padded = F.pad(images.float(), (1, 1, 1, 1), mode="reflect").to(torch.uint8)
+        return padded[:, :, 1 + by : 17 + by, 1 + by : 17 + by]
+
+    sides = (SPLIT.images, SPLIT.images.flip(3))
+    expected = sum(model(shifted(side, by)) for side in sides for by in (-1, 0, 1)) / 6
+
+    torch.testing.assert_close(predict(model, SPLIT.images, batch_size=20, views=6), expected)
+
+
+@pytest.mark.parametrize("views", [1, 2, 6])
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_the_batch_size_changes_nothing_but_rounding(views: int, batch_size: int) -> None:
+    """One by one, in uneven batches or all at once, the logits agree."""
+    model = _model()
+    logits = predict(model, SPLIT.images, batch_size=batch_size, views=views)
+
+    expected = predict(model, SPLIT.images, batch_size=20, views=views)
+    torch.testing.assert_close(logits, expected)
+
+
+def test_with_two_views_an_image_and_its_mirror_are_the_same() -> None:
+    """Whatever the network prefers, both get the same logits."""
+    model, mirrors = _model(), SPLIT.images.flip(3)
+
+    torch.testing.assert_close(
+        predict(model, SPLIT.images, batch_size=20, views=2),
+        predict(model, mirrors, batch_size=20, views=2),
+    )

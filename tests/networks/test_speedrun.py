@@ -1,0 +1,83 @@
+"""The speedrun network, against what the paper says of it and by hand."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from synthetic import make_split
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import build_normalize
+from toypipe.params.schema import Speedrun
+
+SPLIT = make_split(8, size=32)
+
+
+def _build(width: int = 8, *, whitening: bool = True, identity: bool = True, size: int = 32) -> Any:
+    params = Speedrun(name="speedrun", width=width, whitening=whitening, identity=identity)
+    normalize = build_normalize("standard", SPLIT.images)
+    return build_model(params, Shape(size, 10), normalize, seed=0)
+
+
+def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in model.modules() if type(layer) is nn.Conv2d]
+
+
+def test_at_width_64_it_has_the_size_of_the_papers() -> None:
+    """Jordan's has 1.97 million weights: the filters of seven convolutions, and a head."""
+    model = _build(64)
+    filters = 24 * 64 * 9 + 64 * 64 * 9 + 64 * 256 * 9 + 3 * 256 * 256 * 9
+    trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+    assert sum(layer.weight.numel() for layer in _convolutions(model)) == filters
+    assert trained == filters + 256 * 10 + 2 * (64 + 256 + 256)
+
+
+@pytest.mark.parametrize("size", [9, 24, 28, 32, 47])
+def test_one_network_takes_images_of_any_size(size: int) -> None:
+    """From nine pixels on, the same weights answer for them."""
+    assert _build()(make_split(4, size=size).images).shape == (4, 10)
+
+
+def test_before_training_all_classes_are_nearly_alike() -> None:
+    """Whatever the image, the loss is that of a guess, ln 10, to a tenth."""
+    logits = _build(64)(SPLIT.images).detach()
+    loss = nn.functional.cross_entropy(logits, torch.arange(8))
+
+    assert float(loss) == pytest.approx(math.log(10), abs=0.1)
+
+
+def test_filters_begin_by_handing_their_input_on() -> None:
+    """As many channels as there are come out of a convolution as they went in."""
+    for layer in _convolutions(_build(16)):
+        maps = torch.randn(2, layer.in_channels, 5, 5)
+        kept = min(layer.in_channels, layer.out_channels)
+
+        torch.testing.assert_close(layer(maps)[:, :kept], maps[:, :kept])
+    for layer in _convolutions(_build(16, identity=False))[1:]:
+        maps = torch.randn(2, layer.in_channels, 5, 5)
+
+        assert not torch.allclose(layer(maps)[:, 0], maps[:, 0], atol=0.1)
+
+
+def test_without_whitening_the_first_filters_are_trained() -> None:
+    """The same layer with weights like any other's."""
+    fixed, trained = (_build(whitening=each).network[0] for each in (True, False))
+
+    assert fixed.weight.shape == trained.weight.shape
+    assert not fixed.weight.requires_grad
+    assert trained.weight.requires_grad
+
+
+def test_an_image_counts_by_its_peaks() -> None:
+    """Where in the last map a channel is largest does not matter; that place alone learns."""
+    peak = _build().network[5]
+    maps = torch.randn(3, 4, 3, 3, requires_grad=True)
+    answer: Tensor = peak(maps)
+    answer.sum().backward()
+
+    torch.testing.assert_close(answer, nn.functional.max_pool2d(maps, 3).flatten(1))
+    assert maps.grad is not None
+    assert torch.equal(maps.grad != 0, maps == answer[:, :, None, None])

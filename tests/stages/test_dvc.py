@@ -1,0 +1,258 @@
+"""dvc.yaml says what the code does: modules, files and parameters, derived from it and compared."""
+
+import ast
+import importlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from ruamel.yaml import YAML
+
+from conftest import Project
+from synthetic import ROOT
+from toypipe.params.file import read_params
+from toypipe.params.schema import Folder, Params
+from toypipe.pipeline.files import Reads, Writes
+
+PIPELINE = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
+STAGES = ("check", "prepare", "train", "evaluate")
+
+UNLISTED = {
+    "stages/__init__.py": "holds nothing but a docstring, as a test below says",
+    "toypipe/__init__.py": "likewise",
+    "toypipe/errors.py": "words and exit codes change no result",
+    "toypipe/params/schema.py": "it accepts or refuses, which is check's business; the values are tracked",
+}
+"""Modules that stages import but do not depend on, and why."""
+
+
+def imported(module: Path) -> Iterator[Path]:
+    """Yield the modules of this project that a module imports anywhere in it."""
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        match node:
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom(module=str() as package):
+                names = [package, *(f"{package}.{alias.name}" for alias in node.names)]
+            case _:
+                continue
+        for name in names:
+            path = Path(*name.split("."))
+            for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+                if name.split(".")[0] in {"stages", "toypipe"} and (ROOT / candidate).exists():
+                    yield candidate
+
+
+def closure(module: Path) -> set[str]:
+    """Return the modules that a module imports, directly or not, and itself."""
+    found, todo = set[Path](), [module]
+    while todo:
+        if (path := todo.pop()) not in found:
+            found.add(path)
+            todo.extend(imported(path))
+    return {path.as_posix() for path in found}
+
+
+def files(stage: str, direction: Any) -> set[str]:
+    """Return the files that a stage's signature says it reads or writes."""
+    run = importlib.import_module(f"stages.{stage}").run
+    hints = get_type_hints(run, include_extras=True)
+    return {
+        path.as_posix() for name, path in run.__kwdefaults__.items() if hints[name] == direction
+    }
+
+
+def needed(stage: str) -> dict[str, set[str]]:
+    """Return what dvc.yaml must say of a stage."""
+    modules = closure(Path("stages", f"{stage}.py"))
+    if stage == "check":
+        return {
+            "deps": modules - (UNLISTED.keys() - {"toypipe/params/schema.py"}),
+            "params": files(stage, Reads),
+            "outs": files(stage, Writes),
+        }
+    own = read_params(ROOT / "params.yaml").prepare.dataset
+    folder = {own.path} if stage == "prepare" and isinstance(own, Folder) else set()
+    section = get_type_hints(importlib.import_module(f"stages.{stage}").run)["params"]
+    return {
+        "deps": modules - UNLISTED.keys() | files(stage, Reads) | folder | {"data/params.ok"},
+        "params": {
+            name for name, field in Params.model_fields.items() if field.annotation is section
+        },
+        "outs": files(stage, Writes),
+    }
+
+
+def listed(stage: dict[str, Any]) -> dict[str, set[str]]:
+    """Return what a stage of dvc.yaml says: metrics and plots are outputs too."""
+
+    def names(*keys: str) -> set[str]:
+        entries = [entry for key in keys for entry in stage.get(key, [])]
+        return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+    return {
+        "deps": names("deps"),
+        "params": names("params"),
+        "outs": names("outs", "metrics", "plots"),
+    }
+
+
+def differences(pipeline: dict[str, Any]) -> list[str]:
+    """Compare a pipeline with the code, in words."""
+    return [
+        f"dvc.yaml: {stage}: {kind} {verb} {name}"
+        for stage in STAGES
+        for kind, wanted in needed(stage).items()
+        for verb, names in (
+            ("lacks", wanted - listed(pipeline["stages"][stage])[kind]),
+            ("needs no", listed(pipeline["stages"][stage])[kind] - wanted),
+        )
+        for name in sorted(names)
+    ]
+
+
+def test_every_stage_lists_exactly_what_its_code_uses() -> None:
+    """Modules, files and the section of params.yaml are in dvc.yaml, and nothing else is."""
+    assert differences(PIPELINE) == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_missing_dependency_is_named(stage: str) -> None:
+    """Whatever is taken from a stage's lists is reported by name."""
+    for kind, names in needed(stage).items():
+        for name in names:
+            text = json.dumps(PIPELINE)
+            pipeline = json.loads(text)
+            for key in ("outs", "metrics", "plots") if kind == "outs" else (kind,):
+                entries = pipeline["stages"][stage].get(key, [])
+                kept = [entry for entry in entries if entry != name and name not in entry]
+                pipeline["stages"][stage][key] = kept
+
+            assert f"dvc.yaml: {stage}: {kind} lacks {name}" in differences(pipeline)
+
+
+def test_a_superfluous_dependency_is_named() -> None:
+    """What a stage does not use would rerun it for nothing."""
+    pipeline = json.loads(json.dumps(PIPELINE))
+    pipeline["stages"]["train"]["deps"].append("stages/cli.py")
+
+    assert differences(pipeline) == ["dvc.yaml: train: deps needs no stages/cli.py"]
+
+
+@pytest.mark.parametrize("name", ["stages/__init__.py", "toypipe/__init__.py"])
+def test_package_files_hold_nothing_but_a_docstring(name: str) -> None:
+    """That is why no stage depends on them."""
+    (only,) = ast.parse((ROOT / name).read_text()).body
+
+    assert isinstance(only, ast.Expr)
+
+
+def test_training_cannot_see_the_test_images() -> None:
+    """They are not among its dependencies."""
+    assert not any("test" in name for name in listed(PIPELINE["stages"]["train"])["deps"])
+
+
+def test_metrics_and_plots_are_kept_in_git_and_in_the_run_cache() -> None:
+    """`cache: false` under `outs` would lose the run cache, and DVC's cache would need a remote."""
+    for stage in PIPELINE["stages"].values():
+        for entry in stage.get("outs", []):
+            assert isinstance(entry, str) or "cache" not in next(iter(entry.values()))
+        for entry in [*stage.get("metrics", []), *stage.get("plots", [])]:
+            (options,) = entry.values()
+            assert options["cache"] is False
+
+
+BLIND = {"size", "nfiles"}
+"""Names that DVC's run cache leaves out of what it compares, at any depth."""
+
+
+def test_stages_with_parameters_that_the_run_cache_is_blind_to_do_without_it() -> None:
+    """Else an old result would pass for a new one; `persist` is what keeps a stage out of it."""
+    schema = Params.model_json_schema()
+
+    def names(model: str) -> set[str]:
+        text = json.dumps(schema["$defs"][model])
+        below = set(re.findall(r"#/\$defs/(\w+)", text))
+        return set(schema["$defs"][model]["properties"]).union(*map(names, below))
+
+    sections = {
+        name: names(field["$ref"].split("/")[-1]) for name, field in schema["properties"].items()
+    }
+    sections["check"] = set().union(*sections.values())
+    kept_out = {
+        name
+        for name, stage in PIPELINE["stages"].items()
+        if any(
+            isinstance(out, dict) and out[next(iter(out))].get("persist")
+            for out in stage.get("outs", [])
+        )
+    }
+
+    assert {name for name, found in sections.items() if found & BLIND} == kept_out
+
+
+SPY = """
+import os, sys
+log, root = open(sys.argv[1], "w"), os.getcwd() + os.sep
+def note(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, os.PathLike)):
+        path, mode = os.path.abspath(arguments[0]), arguments[1] or "r"
+        if path.startswith(root) and path != log.name:
+            print(stage, "r" if "r" in mode else "w", path.removeprefix(root), sep="\\t", file=log)
+stage = "import"
+sys.addaudithook(note)
+from stages.cli import app
+for stage in ("check", "prepare", "train", "evaluate"):
+    app([stage], standalone_mode=False)
+"""
+
+
+def test_stages_open_only_the_files_that_they_declare(project: Project, tmp_path: Path) -> None:
+    """Watched from outside, by Python's audit hook, each stage touches just what it lists."""
+    project.forget()
+    log = tmp_path / "opened.tsv"
+    subprocess.run([sys.executable, "-c", SPY, str(log)], cwd=project.path, check=True, timeout=120)
+    opened: dict[tuple[str, str], set[str]] = {}
+    for line in log.read_text().splitlines():
+        stage, mode, name = line.split("\t")
+        folder, _, file = name.rpartition("/")
+        if not name.endswith((".py", ".pyc")) and not name.startswith(("data/mine/", ".toypipe/")):
+            # Files are written under a temporary name, .NAME.PID, beside their own.
+            file = file[1:].rpartition(".")[0] if mode == "w" else file
+            opened.setdefault((stage, mode), set()).add(f"{folder}/{file}".lstrip("/"))
+
+    for stage in STAGES:
+        reads = files(stage, Reads) | {"params.yaml"}
+        assert opened.get((stage, "r"), set()) - {"dvc.yaml"} == reads
+        assert opened[stage, "w"] == files(stage, Writes)
+
+
+def test_every_plot_names_columns_that_exist(recorded: Project) -> None:
+    """DVC only warns about a column that is not there."""
+    charts = [
+        (name, [options["x"], options["y"]])
+        for stage in PIPELINE["stages"].values()
+        for entry in stage.get("plots", [])
+        for name, options in entry.items()
+        if name.endswith(".csv")
+    ]
+    for entry in PIPELINE["plots"]:
+        (options,) = entry.values()
+        charts += [(name, [options["x"], *columns]) for name, columns in options["y"].items()]
+
+    for name, columns in charts:
+        header = (recorded.path / name).read_text().splitlines()[0].split(",")
+        assert set(columns) <= set(header)
+
+
+def test_dvc_does_not_phone_home() -> None:
+    """Analytics and the check for updates are off."""
+    config = (ROOT / ".dvc/config").read_text()
+
+    assert "analytics = false" in config
+    assert "check_update = false" in config

@@ -1,0 +1,57 @@
+"""The stage `train` refuses what only the images themselves show to be impossible."""
+
+from pathlib import Path
+
+import pytest
+
+from stages import train
+from synthetic import make_split, make_train_params
+from toypipe.data.split import save_split
+from toypipe.errors import ToypipeError
+
+SPEEDRUN = "{name: speedrun, width: 8, whitening: true, identity: true}"
+VGG = "{name: torchvision, arch: vgg11}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (["train.batch_size=21"], r"train\.batch_size is 21, .* only 20 images"),
+        (["train.augment.translate=16"], r"train\.augment\.translate is 16 .* only 16"),
+        (
+            [f"train.model={SPEEDRUN}", "train.sizes=[12,24]"],
+            r"train\.sizes has 24 pixels, but the images have only 16",
+        ),
+        ([f"train.model={SPEEDRUN}", "train.batch_size=19"], r"train\.batch_size 19 .* 20 images"),
+    ],
+)
+def test_what_the_images_do_not_allow_is_refused(
+    changes: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the parameter, its value and what there is; nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    with Path("train.pt").open("wb") as file:
+        save_split(file, make_split(20, size=16))
+    swaps = [each for change in changes for each in _replacing(change)]
+    with pytest.raises(ToypipeError, match=expected):
+        train.run(make_train_params(*swaps), device="cpu", inputs={}, train_images=Path("train.pt"))
+
+    assert not Path("data").exists()
+
+
+def test_a_network_that_takes_no_smaller_images_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the size and what to change."""
+    monkeypatch.chdir(tmp_path)
+    with Path("train.pt").open("wb") as file:
+        save_split(file, make_split(20, size=32))
+    params = make_train_params(*_replacing(f"train.model={VGG}"), "train.sizes=[16,32]")
+    with pytest.raises(ToypipeError, match=r"does not take images of 16 pixels .*train\.sizes"):
+        train.run(params, device="cpu", inputs={}, train_images=Path("train.pt"))
+
+
+def _replacing(change: str) -> list[str]:
+    """Return the overrides that change a value, or to a choice with other fields."""
+    key, _, value = change.partition("=")
+    return [f"~{key}", f"+{change}"] if value.startswith("{") else [change]

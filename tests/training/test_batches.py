@@ -1,0 +1,191 @@
+"""Batches: every image once an epoch, varied as asked, decided by seed and epoch alone."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from synthetic import make_split
+from toypipe.data.split import Split
+from toypipe.params.schema import Augment
+from toypipe.training.batches import Batches
+
+PLAIN = Augment(flip="none", translate=0)
+VARIED = Augment(flip="random", translate=2)
+
+
+def _numbered(count: int, size: int = 8) -> Split:
+    """Return images whose red is their number, green the row and blue the column."""
+    images = torch.empty(count, size, size, 3, dtype=torch.uint8)
+    images[..., 0] = torch.arange(count)[:, None, None]
+    images[..., 1] = torch.arange(size)[:, None]
+    images[..., 2] = torch.arange(size)
+    return Split(images.permute(0, 3, 1, 2), torch.arange(count), [str(i) for i in range(count)])
+
+
+def _batches(
+    split: Split, size: int, augment: Augment, *, seed: int = 0, epoch: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of one epoch, the last one short where the images do not divide."""
+    batches = Batches(split, augment, seed)
+    batches.start(epoch)
+    for taken in range(0, len(split), size):
+        yield batches.take(min(size, len(split) - taken))
+
+
+def _epoch(split: Split, augment: Augment, *, seed: int = 0, epoch: int = 0) -> Tensor:
+    """Return the images of an epoch, sorted by their number."""
+    images = torch.cat([batch for batch, _ in _batches(split, 7, augment, seed=seed, epoch=epoch)])
+    return images[images[:, 0, 0, 0].argsort()]
+
+
+def _mirrored(images: Tensor) -> Tensor:
+    """Tell which of the numbered images are mirrored: their columns then run backwards."""
+    return images[:, 2, 4, 4] < images[:, 2, 4, 3]
+
+
+def _order(augment: Augment = PLAIN, *, seed: int = 0, epoch: int = 0, size: int = 7) -> list[int]:
+    shuffled = _batches(_numbered(40), size, augment, seed=seed, epoch=epoch)
+    return torch.cat([labels for _, labels in shuffled]).tolist()
+
+
+@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+def test_every_image_comes_once_with_its_label(augment: Augment) -> None:
+    """An epoch is all images in another order, and each keeps its own label."""
+    pairs = list(_batches(_numbered(40), 7, augment))
+    images, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+
+    assert sorted(labels.tolist()) == list(range(40))
+    assert labels.tolist() != list(range(40))
+    assert torch.equal(images[:, 0, 0, 0].long(), labels)
+
+
+def test_batches_may_differ_in_size() -> None:
+    """By sevens or by threes, the images come in the same order, in the same variants."""
+    split = _numbered(40)
+    by_seven, by_three = (
+        torch.cat([images for images, _ in _batches(split, size, VARIED)]) for size in (7, 3)
+    )
+
+    assert torch.equal(by_seven, by_three)
+
+
+@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+def test_an_epoch_can_be_gone_on_with(augment: Augment) -> None:
+    """Begun with some images taken, it gives those that are left, as they would have come."""
+    split = _numbered(40)
+    whole = torch.cat([images for images, _ in _batches(split, 8, augment, epoch=3)])
+    rest = Batches(split, augment, seed=0)
+    rest.start(3, taken=16)
+
+    assert torch.equal(rest.take(24)[0], whole[16:])
+
+
+@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+def test_an_epoch_follows_from_its_number_alone(augment: Augment) -> None:
+    """Not from the epochs that came before it."""
+    split = _numbered(40)
+    batches = Batches(split, augment, seed=0)
+    batches.start(0)
+    batches.take(11)
+    batches.start(1)
+
+    assert torch.equal(batches.take(40)[0], next(_batches(split, 40, augment, epoch=1))[0])
+
+
+@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+def test_plain_or_varied_images_stay_as_they_are_stored(augment: Augment) -> None:
+    """A batch is uint8 in channels_last memory, as fast to compute with as the stored images."""
+    images, labels = next(_batches(make_split(10), 4, augment))
+
+    assert images.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.dtype == torch.int64
+
+
+def test_without_augmentation_the_pixels_are_those_stored() -> None:
+    """Only the order changes."""
+    split = _numbered(40)
+
+    assert torch.equal(_epoch(split, PLAIN), split.images)
+
+
+def test_the_order_depends_on_seed_and_epoch_only() -> None:
+    """Not on the batch size, the augmentation, or what else is drawn; but on those two."""
+    order = _order()
+    torch.manual_seed(99)
+
+    assert _order() == order
+    assert _order(size=16) == order
+    assert _order(VARIED) == order
+    assert _order(seed=1) != order
+    assert _order(epoch=1) != order
+
+
+def test_the_variants_depend_on_seed_and_epoch_only() -> None:
+    """Asked for again, an epoch shows the same images; another epoch or seed shows others."""
+    split = _numbered(40)
+    images = _epoch(split, VARIED)
+    torch.manual_seed(99)
+
+    assert torch.equal(_epoch(split, VARIED), images)
+    assert not torch.equal(_epoch(split, VARIED, seed=1), images)
+    assert not torch.equal(_epoch(split, VARIED, epoch=1), images)
+
+
+def test_batches_leave_the_global_generator_alone() -> None:
+    """Dropout draws from it, and must not depend on how images are varied."""
+    before = torch.get_rng_state()
+    _epoch(_numbered(40), VARIED)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_alternating_flip_shows_both_sides_in_two_epochs() -> None:
+    """Each image is turned from one epoch to the next, whatever the seed; half start turned."""
+    split, augment = _numbered(200), Augment(flip="alternating", translate=0)
+    sides = [_mirrored(_epoch(split, augment, seed=3, epoch=epoch)) for epoch in range(4)]
+
+    assert torch.equal(sides[1], ~sides[0])
+    assert torch.equal(sides[2], sides[0])
+    assert torch.equal(sides[3], sides[1])
+    assert 70 < sides[0].sum() < 130
+
+
+def test_random_flip_turns_half_of_the_images_anew_each_epoch() -> None:
+    """Of 200 images about 100 are mirrored, and the next epoch does not follow from this one."""
+    split, augment = _numbered(200), Augment(flip="random", translate=0)
+    first, second = (_mirrored(_epoch(split, augment, epoch=epoch)) for epoch in (0, 1))
+
+    assert 70 < first.sum() < 130
+    assert 70 < (first ^ second).sum() < 130
+
+
+@pytest.mark.parametrize("flip", ["none", "random", "alternating"])
+@pytest.mark.parametrize("translate", [1, 3])
+def test_a_shift_is_at_most_translate(
+    flip: Literal["none", "random", "alternating"], translate: int
+) -> None:
+    """Both ways and both axes, every shift up to it occurs, each axis on its own; none is more."""
+    images = _epoch(_numbered(250), Augment(flip=flip, translate=translate)).int()
+    down = images[:, 1, 4, 4] - 4
+    columns = torch.where(_mirrored(images), 7 - images[:, 2, 4, 4], images[:, 2, 4, 4])
+    right = columns - 4
+
+    every = set(range(-translate, translate + 1))
+    assert set(down.tolist()) == every
+    assert set(right.tolist()) == every
+    assert len(set(zip(down.tolist(), right.tolist(), strict=True))) == len(every) ** 2
+
+
+@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+def test_an_epoch_leaves_the_stored_images_alone(augment: Augment) -> None:
+    """Images are copied before anything is done to them."""
+    split = _numbered(40)
+    before = split.images.clone()
+    for images, _ in _batches(split, 7, augment):
+        images.zero_()
+
+    assert torch.equal(split.images, before)

@@ -1,0 +1,1 @@
+"""Every command that is not a stage."""

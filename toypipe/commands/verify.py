@@ -1,0 +1,190 @@
+"""`toypipe verify`: does the pipeline, run again elsewhere, give the bytes of dvc.lock?"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from toypipe.commands.dvc import COMMAND, environment, require_dvc
+from toypipe.errors import ToypipeError
+from toypipe.pipeline import diary
+from toypipe.pipeline.inputs import flatten
+
+CODE = ("stages", "toypipe")
+RAW = Path("data/raw")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one stage."""
+
+    stage: str
+    differing: list[str]
+    """The outputs whose bytes are not those of the record."""
+    metrics: dict[str, tuple[float, float]]
+    """Those that differ: as recorded, and now."""
+    then: dict[str, str] | None
+    """The machine that the record was made on, if this project knows."""
+    now: dict[str, str] | None
+    """This machine."""
+
+
+def verify(stage: str | None) -> list[Verdict]:
+    """Run the pipeline, or one stage, in a clean copy and compare its outputs with dvc.lock.
+
+    Nothing in the project is changed, and nothing that it has computed is used.
+
+    Args:
+        stage: Its name; None for all. One stage takes its inputs as they lie in the project.
+
+    Returns:
+        A verdict for each stage, in the order of the record.
+
+    Raises:
+        ToypipeError: There is no record, the project is not what the record describes, or the
+            pipeline does not run through.
+    """
+    require_dvc("verify")
+    if not Path("dvc.lock").exists():
+        raise ToypipeError("there is no dvc.lock here, so nothing to compare with: run `dvc repro`")
+    record = _stages(Path("dvc.lock"))
+    if stage is not None and stage not in record:
+        raise ToypipeError(f"dvc.lock has no stage {stage}, but: {', '.join(record)}")
+    chosen = {name: record[name] for name in ([stage] if stage else record)}
+    _require_recorded(chosen)
+
+    with TemporaryDirectory(prefix="toypipe-verify-", ignore_cleanup_errors=True) as folder:
+        copy = Path(folder)
+        _copy(chosen, copy)
+        single = ["--single-item", stage] if stage else []
+        command = [*COMMAND, "repro", "--no-run-cache", "--no-commit", *single]
+        if subprocess.run(command, cwd=copy, env=environment(), check=False).returncode != 0:
+            raise ToypipeError("the pipeline does not run through in a clean copy; see above")
+        again = _stages(copy / "dvc.lock")
+        return [_compare(name, entry, again[name], copy) for name, entry in chosen.items()]
+
+
+def _stages(lock: Path) -> dict[str, Any]:
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
+    return stages
+
+
+def _sums(entry: dict[str, Any], kind: str) -> dict[str, str]:
+    """Return the md5 of each dependency or output of a stage."""
+    return {item["path"]: item["md5"] for item in entry.get(kind, [])}
+
+
+def _inputs(stages: dict[str, Any]) -> set[str]:
+    """Return the dependencies that no other of these stages makes."""
+    made = {name for entry in stages.values() for name in _sums(entry, "outs")}
+    return {name for entry in stages.values() for name in _sums(entry, "deps")} - made
+
+
+def _require_recorded(stages: dict[str, Any]) -> None:
+    """Refuse to compare a record with a project that it does not describe."""
+    command = [*COMMAND, "status", "--json", *stages]
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise ToypipeError(f"dvc status says: {result.stderr.strip()}")
+    wanted, changed = _inputs(stages), list[str]()
+    for name, causes in json.loads(result.stdout).items():
+        for cause in causes:
+            if cause == "changed command":
+                changed.append(f"{name}: its command in dvc.yaml")
+            elif "changed deps" in cause:
+                changed += [
+                    f"{name}: {path} ({how if isinstance(how, str) else ', '.join(how)})"
+                    for path, how in cause["changed deps"].items()
+                    if path in wanted or not isinstance(how, str)
+                ]
+    if changed:
+        listed = "\n".join(changed)
+        raise ToypipeError(
+            "dvc.lock records another project than lies here, so there is nothing to verify:\n"
+            f"{listed}\nPut that back (git checkout, dvc checkout), or record it first (dvc repro)"
+        )
+
+
+def _copy(stages: dict[str, Any], target: Path) -> None:
+    """Copy what the stages use, and nothing that they have made."""
+    for name in CODE:
+        shutil.copytree(name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    files = {file for entry in stages.values() for file in entry.get("params", {})}
+    for name in sorted({"dvc.yaml", *files, *_inputs(stages)}):
+        source, place = Path(name), target / name
+        if place.exists() or not source.exists():
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, place)
+        else:
+            shutil.copy2(source, place)
+    if RAW.is_dir():
+        (target / RAW).parent.mkdir(parents=True, exist_ok=True)
+        (target / RAW).symlink_to(RAW.resolve())
+    (target / ".dvc").mkdir()
+    # Its own cache, for a shared one would have the results.
+    (target / ".dvc/config").write_text(
+        "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
+        "[cache]\n    dir = cache\n"
+    )
+
+
+def _compare(name: str, then: dict[str, Any], now: dict[str, Any], copy: Path) -> Verdict:
+    recorded, made = _sums(then, "outs"), _sums(now, "outs")
+    differing = [path for path in recorded if made.get(path) != recorded[path]]
+    metrics = {
+        key: values
+        for path in differing
+        if path.endswith(".json")
+        for key, values in _metrics(Path(path), copy / path)
+    }
+    return Verdict(
+        name,
+        differing,
+        metrics,
+        diary.find(Path(), name, _sums(then, "deps")),
+        diary.find(copy, name, _sums(now, "deps")),
+    )
+
+
+def _metrics(then: Path, now: Path) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield the numbers of a metrics file that differ, where the recorded file is still there."""
+    if not then.exists():
+        return
+    old, new = (dict(flatten(json.loads(path.read_bytes()))) for path in (then, now))
+    for key in old.keys() & new.keys():
+        if isinstance(old[key], float) and isinstance(new[key], float) and old[key] != new[key]:
+            yield key, (old[key], new[key])
+
+
+def say(verdicts: list[Verdict]) -> bool:
+    """Print the verdicts; return whether every output is identical."""
+    for verdict in verdicts:
+        what = f"{', '.join(verdict.differing)} differs" if verdict.differing else "identical"
+        print(f"{verdict.stage}: {what}")
+    first = next((verdict for verdict in verdicts if verdict.differing), None)
+    if first is None:
+        print("every output has the bytes that dvc.lock records")
+        return True
+    print(f"the first that differs is {first.stage}")
+    changes = {key: values for verdict in verdicts for key, values in verdict.metrics.items()}
+    for key, (then, now) in changes.items():
+        print(f"  {key} was {then:.6g}, is {now:.6g}")
+    if changes:
+        most = max(abs(now - then) for then, now in changes.values())
+        print(f"  all metrics agree to within {most:.2g}")
+    print(f"recorded on: {_line(first.then)}\nnow on:      {_line(first.now)}")
+    return False
+
+
+def _line(machine: dict[str, str] | None) -> str:
+    if machine is None:
+        return "nobody knows: .toypipe of this project does not say"
+    return ", ".join(f"{name} {value}" for name, value in machine.items())

@@ -1,0 +1,1 @@
+"""Where a run computes and how exactly: devices, seeds, several processes, CUDA graphs."""

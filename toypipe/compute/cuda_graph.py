@@ -1,0 +1,66 @@
+"""A step as one launch: on CUDA, all its kernels in a graph that is captured once and replayed."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from toypipe.compute import distributed as ranks
+
+Step = Callable[[int, int], Tensor]
+"""What a step computes is decided by two numbers: how many images, and of which size."""
+
+WARM_UP = 3  # calls before the capture: libraries choose their algorithms, optimizers their state
+
+
+def replayed(step: Step, device: torch.device) -> Step:
+    """Return a function that does the same as a step, with one launch where there is CUDA.
+
+    A small network's kernels take less time than the host needs to launch them one by one.
+
+    Args:
+        step: Reads and writes only tensors on the device that stay where they are, and waits for
+            nothing. Its arguments, which decide the shapes of what it computes, are numbers; each
+            combination of them is captured by itself.
+        device: Where it computes.
+    """
+    if device.type != "cuda" or ranks.size() > 1:  # what processes exchange is not captured
+        return step
+    graphs: dict[tuple[int, int], _Graph] = {}
+
+    def replay(count: int, size: int) -> Tensor:
+        key = count, size
+        if key not in graphs:
+            graphs[key] = _Graph(partial(step, *key), device)
+        return graphs[key]()
+
+    return replay
+
+
+class _Graph:
+    """The first calls are the step itself; the capture that follows computes nothing."""
+
+    def __init__(self, step: Callable[[], Tensor], device: torch.device) -> None:
+        self._step, self._calls = step, 0
+        self._graph, self._stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+        self._result = torch.empty(0)
+
+    def __call__(self) -> Tensor:
+        self._calls += 1
+        if self._calls <= WARM_UP:
+            return self._aside()
+        if self._calls == WARM_UP + 1:
+            with torch.cuda.graph(self._graph, stream=self._stream):
+                self._result = self._step()
+        self._graph.replay()
+        return self._result
+
+    def _aside(self) -> Tensor:
+        """Take the step on the stream on which it will be captured: autograd remembers it."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            result = self._step()
+        current.wait_stream(self._stream)
+        return result

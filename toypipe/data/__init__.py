@@ -1,0 +1,1 @@
+"""Images as one tensor: data sets by name, folders, pictures, downloads."""

@@ -1,0 +1,113 @@
+"""A trained network as a file that can open itself."""
+
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from torch import nn
+
+from toypipe.data.formats import DAMAGED, load_archive
+from toypipe.errors import ToypipeError
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import Normalize
+from toypipe.params.schema import Section, Speedrun, Torchvision, Toy
+
+FORMAT = 1
+
+
+class Header(Section):
+    """What a checkpoint holds beside its weights."""
+
+    format: Literal[1]
+    """Version of this layout."""
+    model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
+    """Which network it is."""
+    size: Annotated[int, Field(ge=1)]
+    """Width and height of its images, in pixels."""
+    classes: Annotated[list[str], Field(min_length=1)]
+    """The name of each output."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network, and what its inputs and outputs mean."""
+
+    model: nn.Module
+    """From uint8 images (N, 3, size, size) to logits (N, classes); it normalises them."""
+    params: Toy | Torchvision | Speedrun
+    """Which network it is."""
+    size: int
+    """Width and height of its images, in pixels."""
+    classes: list[str]
+    """The name of each output."""
+
+
+def save_checkpoint(file: IO[bytes], classifier: Classifier) -> None:
+    """Write a network with all that rebuilds it; the bytes depend on the contents only.
+
+    Args:
+        file: An open file. By a path, torch would write the file's name into it.
+        classifier: On any device.
+    """
+    weights = classifier.model.state_dict().items()
+    content = {
+        "format": FORMAT,
+        "model": classifier.params.model_dump(),
+        "size": classifier.size,
+        "classes": classifier.classes,
+        # Clones, for `contiguous` leaves the strides of dimensions of size one as they are.
+        "weights": {
+            name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in weights
+        },
+    }
+    torch.save(_interned(content), file)
+
+
+def load_checkpoint(path: Path, device: torch.device) -> Classifier:
+    """Rebuild a saved network, in evaluation mode.
+
+    Args:
+        path: What `save_checkpoint` wrote. No code in it is run.
+        device: Where to put the network.
+
+    Raises:
+        ToypipeError: The file is missing, damaged or something else.
+    """
+    remedy = "`toypipe train` (or `dvc repro train`) makes it"
+    content = load_archive(path, remedy=remedy)
+    version = content.get("format", FORMAT)
+    if isinstance(version, int) and version != FORMAT:
+        raise ToypipeError(
+            f"{path} has format {version}, but this version of toypipe reads {FORMAT}:"
+            f" {remedy} anew"
+        )
+    try:
+        weights = content.pop("weights")
+        header = Header.model_validate(content)
+        shape = Shape(header.size, len(header.classes))
+        model = build_model(header.model, shape, Normalize(torch.zeros(3), torch.ones(3)), seed=0)
+        # Some modules of torchvision look for their version beside the weights.
+        versioned = OrderedDict(weights)
+        versioned._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
+        model.load_state_dict(versioned)
+    except (*DAMAGED, ValidationError, ToypipeError):
+        raise ToypipeError(f"{path} is not a checkpoint of toypipe: {remedy} anew") from None
+    return Classifier(model.to(device).eval(), header.model, header.size, header.classes)
+
+
+def _interned(value: Any) -> Any:
+    """Make equal strings one object: pickle writes a repeated object shorter than an equal one."""
+    match value:
+        case dict():
+            return {_interned(key): _interned(item) for key, item in value.items()}
+        case list():
+            return [_interned(item) for item in value]
+        case str():
+            return sys.intern(value)
+        case _:
+            return value

@@ -1,0 +1,1 @@
+"""How a stage runs safely: guarded inputs, whole files, resume, signals, GPU locks, progress."""

@@ -1,0 +1,1 @@
+"""The lesson: the loop, its state, batches, augmentation, losses, optimizers, schedules."""
