@@ -27,7 +27,7 @@ from toypipe.training.loop import begin, train
 
 BATCH = 32
 TUTORIAL_IMAGES = 3200  # its loop takes long, and every step of it the same
-EAGER = partial(patch, "toypipe.training.loop.replayed", lambda step, _: step)
+EAGER = partial(patch, "toypipe.training.loop.captured", lambda step, _: step)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from machine import describe_machine
 
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 from toypipe.compute.devices import pick_device
 from toypipe.data.split import load_split
 from toypipe.networks.build import Shape, build_model
@@ -79,7 +79,7 @@ def work(options: argparse.Namespace) -> None:
     shape = Shape(split.size, len(split.classes))
     model = build_model(params.model, shape, normalize, params.seed)
     fit_whitening(model, split.images)
-    with ranks.joined(device):
+    with distributed.process_group(device):
         run, losses = begin(model.to(device), params), list[torch.Tensor]()
         for event in train(run, split.to(device), None, params):
             if isinstance(event, Step):
@@ -91,7 +91,7 @@ def work(options: argparse.Namespace) -> None:
                 break
         values = torch.stack(losses).tolist()
         seconds = time.perf_counter() - start
-        if ranks.rank() == 0:
+        if distributed.rank() == 0:
             speed = (len(losses) - WARM_UP) * params.batch_size / seconds
             options.result.write_text(json.dumps({"losses": values, "speed": speed}))
 

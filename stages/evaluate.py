@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 from toypipe.compute.devices import DeviceName, explained, pick_device
+from toypipe.data.files import csv_bytes, json_bytes
 from toypipe.data.split import Split, load_split
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.drawing import draw_confusion, draw_mistakes
@@ -21,7 +22,7 @@ from toypipe.evaluation.metrics import (
 )
 from toypipe.networks.checkpoint import Classifier, load_checkpoint
 from toypipe.params.schema import EvaluateParams
-from toypipe.pipeline.files import Reads, Writes, csv_bytes, json_bytes, publish
+from toypipe.pipeline.files import Reads, Writes, publish
 from toypipe.pipeline.gpu_lock import own_gpu
 
 MISTAKES = 20
@@ -65,11 +66,11 @@ def run(
         LostError: A process that takes part has gone.
     """
     target = pick_device(device)
-    with ranks.joined(target), own_gpu(target):
+    with distributed.process_group(target), own_gpu(target):
         split, logits = classify(
             params, device=device, checkpoint=checkpoint, test_images=test_images
         )
-        if ranks.rank() > 0:
+        if distributed.rank() > 0:
             return None
     unchanged()  # the first time: it is strict about what was written while this was read
     metrics, predicted, names = measure(logits, split), logits.argmax(1), split.classes

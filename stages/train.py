@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 from toypipe.compute.devices import DeviceName, describe, explained, pick_device
+from toypipe.data.files import csv_bytes, json_bytes
 from toypipe.data.split import Split, load_split
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model, require_size
@@ -18,7 +19,7 @@ from toypipe.networks.normalize import build_normalize
 from toypipe.networks.whitening import fit_whitening
 from toypipe.params.schema import TrainParams
 from toypipe.pipeline.cores import share_cores
-from toypipe.pipeline.files import Reads, Writes, csv_bytes, json_bytes, publish
+from toypipe.pipeline.files import Reads, Writes, publish
 from toypipe.pipeline.gpu_lock import own_gpu
 from toypipe.pipeline.resume import RunFolder, claim
 from toypipe.pipeline.signals import Interrupted, interrupts
@@ -69,9 +70,9 @@ def run(
     share_cores(target)
     values = {"params": params.model_dump(), "inputs": dict(inputs)}
     outputs = (checkpoint, loss_csv, train_json)
-    with ranks.joined(target), claim(values, describe(target)) as folder:
+    with distributed.process_group(target), claim(values, describe(target)) as folder:
         results = folder.results(path.name for path in outputs)
-        if ranks.first(results is None):
+        if distributed.broadcast(results is None):
             with own_gpu(target):
                 contents = _train(
                     params, target, folder, train_images, watch=watch, unchanged=unchanged
@@ -82,7 +83,7 @@ def run(
             interrupts.raise_received("the training is finished; the same command delivers it")
         else:
             folder.say(f"this training is finished already (run {folder.path.name}): delivering it")
-        if results is None or ranks.rank() > 0:
+        if results is None or distributed.rank() > 0:
             return None
         with publish(*outputs, unchanged=unchanged) as files:
             for file, content in zip(files, results.values(), strict=True):
@@ -152,7 +153,9 @@ def keep_state(
     for event in events:
         yield event
         saves = isinstance(event, Step) and folder.save_due()
-        due, asked = ranks.most(saves, interrupts.received or 0)  # all at the same step, or none
+        due, asked = distributed.all_reduce_max(
+            saves, interrupts.received or 0
+        )  # all at the same step, or none
         match event:
             case Epoch():
                 accuracy = event.validation_accuracy
@@ -195,10 +198,10 @@ def _require_fit(model: nn.Module, training: Split, params: TrainParams) -> None
             )
         require_size(model, size, "this network", "change train.sizes or train.model")
     smallest = len(training) % params.batch_size or params.batch_size
-    if smallest < ranks.size():
+    if smallest < distributed.world_size():
         raise ToypipeError(
             f"with train.batch_size {params.batch_size} the last batch of {len(training)} images"
-            f" has {smallest}, too few for {ranks.size()} processes: change it, or ask for fewer"
+            f" has {smallest}, too few for {distributed.world_size()} processes: change it, or ask for fewer"
         )
     if smallest == 1 and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
         raise ToypipeError(

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 
 from stages import evaluate
+from toypipe.data.files import csv_bytes, whole
 from toypipe.data.split import Split, save_split
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier, save_checkpoint
 from toypipe.networks.normalize import build_normalize
 from toypipe.params.file import read_params
 from toypipe.params.schema import Arch, Speedrun, Torchvision, Toy, TrainParams
-from toypipe.pipeline.files import csv_bytes, whole
 
 Network = Arch | Literal["toy", "speedrun"]
 

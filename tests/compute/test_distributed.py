@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from synthetic import make_split, make_train_params
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 from toypipe.evaluation.metrics import predict
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
@@ -45,10 +45,14 @@ def compute(rank: int, port: int, folder: Path) -> None:
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ.update(address, RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
-    with ranks.joined(torch.device("cpu")):
+    with distributed.process_group(torch.device("cpu")):
         found: dict[str, Any] = {recipe: losses_and_logits(recipe) for recipe in RECIPES}
-        found["told"] = [ranks.first(rank), ranks.every(rank), ranks.most(rank, -rank)]
-        found["norm"] = normed(normal(seed=1)[ranks.part(5)])
+        found["told"] = [
+            distributed.broadcast(rank),
+            distributed.all_gather(rank),
+            distributed.all_reduce_max(rank, -rank),
+        ]
+        found["norm"] = normed(normal(seed=1)[distributed.shard(5)])
         torch.save(found, folder / f"{rank}.pt")
 
 
@@ -62,9 +66,9 @@ def normed(maps: Tensor) -> dict[str, Tensor]:
     norm = nn.BatchNorm2d(3)
     nn.init.normal_(norm.weight, generator=torch.Generator().manual_seed(0))
     within = nn.Sequential(norm)
-    network, maps = ranks.replicated(within), maps.clone().requires_grad_()
+    network, maps = distributed.replicate(within), maps.clone().requires_grad_()
     output = network(maps)
-    (output * normal(seed=2)[ranks.part(5)]).sum().backward()
+    (output * normal(seed=2)[distributed.shard(5)]).sum().backward()
     assert maps.grad is not None
     return {"output": output.detach(), "gradient": maps.grad, **within.state_dict()}
 
@@ -85,11 +89,11 @@ def test_the_parts_make_up_the_batch(processes: int, more: int) -> None:
     """Each image is in the part of one process, and no two parts differ by more than one."""
     count = processes + more
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranks, "size", lambda: processes)
+        patch.setattr(distributed, "world_size", lambda: processes)
         parts = []
         for rank in range(processes):
-            patch.setattr(ranks, "rank", lambda rank=rank: rank)
-            parts.append(list(range(count))[ranks.part(count)])
+            patch.setattr(distributed, "rank", lambda rank=rank: rank)
+            parts.append(list(range(count))[distributed.shard(count)])
 
     assert list(chain(*parts)) == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toypipe.compute.seeding import Purpose, derive_seed, stream
+from toypipe.compute.seeding import Purpose, derive_seed, make_generator
 
 
 @pytest.mark.parametrize(
@@ -38,15 +38,15 @@ def test_no_two_streams_are_the_same() -> None:
 
 def test_a_stream_starts_afresh_each_time() -> None:
     """Nothing is carried over from an earlier stream, nor from torch's global generator."""
-    first = torch.rand(5, generator=stream(1, "order", 2))
+    first = torch.rand(5, generator=make_generator(1, "order", 2))
     torch.manual_seed(99)
 
-    assert torch.equal(torch.rand(5, generator=stream(1, "order", 2)), first)
+    assert torch.equal(torch.rand(5, generator=make_generator(1, "order", 2)), first)
 
 
 def test_a_stream_leaves_the_global_generator_alone() -> None:
     """Drawing from a stream does not move anything else that is random."""
     before = torch.get_rng_state()
-    torch.rand(5, generator=stream(0, "weights"))
+    torch.rand(5, generator=make_generator(0, "weights"))
 
     assert torch.equal(torch.get_rng_state(), before)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthetic import make_split, make_train_params
-from toypipe.compute.seeding import stream
+from toypipe.compute.seeding import make_generator
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
@@ -75,7 +75,7 @@ def _same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 def _plain_order(params: TrainParams, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches of an epoch, cut by hand out of the set."""
-    order = torch.randperm(len(SPLIT), generator=stream(params.seed, "order", epoch))
+    order = torch.randperm(len(SPLIT), generator=make_generator(params.seed, "order", epoch))
     for index in order.split(params.batch_size):
         yield SPLIT[index].images, SPLIT.labels[index]
 
@@ -214,7 +214,7 @@ def test_a_partial_epoch_averages_over_what_it_saw() -> None:
     """Two fifths of an epoch are eight images, and the loss is theirs alone."""
     params = make_train_params("train.epochs=0.4", "train.batch_size=4", "train.optimizer.lr=1e-12")
     model = _model()
-    index = torch.randperm(20, generator=stream(0, "order"))[:8]
+    index = torch.randperm(20, generator=make_generator(0, "order"))[:8]
     expected = F.cross_entropy(model(SPLIT.images[index]), SPLIT.labels[index]).item()
 
     assert _train(model, params)[0].train_loss == pytest.approx(expected, rel=1e-5)

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from toypipe.commands.charts import bundle
+from toypipe.data.files import whole
 from toypipe.errors import ToypipeError
-from toypipe.pipeline.files import whole
 
 PAGE = Path(".dvc/plots.html")
 HTML = """<!DOCTYPE html>

@@ -12,10 +12,10 @@ from toypipe.commands.against import describe_change
 from toypipe.commands.charts import bundle, curves
 from toypipe.commands.origin import PARAMS, describe_origin
 from toypipe.commands.results import Results, percent, read_commit, read_results
+from toypipe.data.files import whole
 from toypipe.errors import ToypipeError
 from toypipe.params.file import read_params
 from toypipe.params.schema import Params
-from toypipe.pipeline.files import whole
 
 PAGE = Path("data/reports/index.html")
 CHECKPOINT, TEST_IMAGES = Path("data/model/checkpoint.pt"), Path("data/prepared/test.pt")

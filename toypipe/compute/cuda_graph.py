@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 
 Step = Callable[[int, int], Tensor]
 """What a step computes is decided by two numbers: how many images, and of which size."""
@@ -14,7 +14,7 @@ Step = Callable[[int, int], Tensor]
 WARM_UP = 3  # calls before the capture: libraries choose their algorithms, optimizers their state
 
 
-def replayed(step: Step, device: torch.device) -> Step:
+def captured(step: Step, device: torch.device) -> Step:
     """Return a function that does the same as a step, with one launch where there is CUDA.
 
     A small network's kernels take less time than the host needs to launch them one by one.
@@ -25,7 +25,9 @@ def replayed(step: Step, device: torch.device) -> Step:
             combination of them is captured by itself.
         device: Where it computes.
     """
-    if device.type != "cuda" or ranks.size() > 1:  # what processes exchange is not captured
+    if (
+        device.type != "cuda" or distributed.world_size() > 1
+    ):  # what processes exchange is not captured
         return step
     graphs: dict[tuple[int, int], _Graph] = {}
 

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch.utils import deterministic
 
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 from toypipe.errors import ToypipeError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -75,7 +75,7 @@ def describe(device: torch.device) -> dict[str, str]:
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu": f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
-        "processes": str(ranks.size()),
+        "processes": str(distributed.world_size()),
         "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "torchvision": version("torchvision"),

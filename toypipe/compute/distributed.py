@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from toypipe.compute.sync_norm import SharedNorm
+from toypipe.compute.sync_norm import SyncBatchNorm
 from toypipe.errors import LostError, ToypipeError
 
 Value = TypeVar("Value")
@@ -39,13 +39,13 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def size() -> int:
+def world_size() -> int:
     """Return how many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[None]:
+def process_group(device: torch.device) -> Iterator[None]:
     """Be one of the processes that torchrun has started, or alone if it has not.
 
     Args:
@@ -100,16 +100,16 @@ def _take_own_gpu() -> None:
     torch.cuda.set_device(number)
 
 
-def part(count: int) -> slice:
+def shard(count: int) -> slice:
     """Return which images of a batch this process takes.
 
     Args:
         count: Images in the batch; at least as many as there are processes.
     """
-    return slice(rank() * count // size(), (rank() + 1) * count // size())
+    return slice(rank() * count // world_size(), (rank() + 1) * count // world_size())
 
 
-def weight(count: int) -> float:
+def shard_weight(count: int) -> float:
     """Return by what the mean loss of this process's part is multiplied.
 
     The mean over the processes is then that over the images; 1 where all parts are equal.
@@ -117,62 +117,62 @@ def weight(count: int) -> float:
     Args:
         count: Images in the batch.
     """
-    images: int = part(count).stop - part(count).start
-    return images * size() / count
+    images: int = shard(count).stop - shard(count).start
+    return images * world_size() / count
 
 
-def mean(value: Tensor) -> Tensor:
+def all_reduce_mean(value: Tensor) -> Tensor:
     """Return the mean of a tensor over the processes."""
-    if size() > 1:
+    if world_size() > 1:
         dist.all_reduce(value)
-        value /= size()
+        value /= world_size()
     return value
 
 
-def most(*values: int) -> list[int]:
+def all_reduce_max(*values: int) -> list[int]:
     """Return the largest of each value over the processes."""
-    if size() == 1:
+    if world_size() == 1:
         return list(values)
     largest = torch.tensor(values)  # on the CPU: reading it waits for no GPU
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return largest.tolist()
 
 
-def first(value: Value) -> Value:
+def broadcast(value: Value) -> Value:
     """Return what rank 0 was given, however long that takes; the others' value is ignored."""
     values = [value]
-    if size() > 1:
+    if world_size() > 1:
         dist.broadcast_object_list(values, group=_Groups.patient)
     return values[0]
 
 
-def every(value: Value) -> list[Value]:
+def all_gather(value: Value) -> list[Value]:
     """Return what each process was given, by rank."""
     values = [value]
-    if size() > 1:
-        values *= size()
+    if world_size() > 1:
+        values *= world_size()
         dist.all_gather_object(values, value)
     return values
 
 
-def shared_out(batches: Sequence[Tensor], work: Callable[[Tensor], Tensor]) -> Tensor:
+def map_batches(batches: Sequence[Tensor], work: Callable[[Tensor], Tensor]) -> Tensor:
     """Return `torch.cat([work(batch) for batch in batches])`; each is done by one process."""
-    mine = [work(batch) for batch in batches[rank() :: size()]]
-    if size() == 1:
+    mine = [work(batch) for batch in batches[rank() :: world_size()]]
+    if world_size() == 1:
         return torch.cat(mine)
-    found = every([result.cpu() for result in mine])
-    whole = torch.cat([found[i % size()][i // size()] for i in range(len(batches))])
+    found = all_gather([result.cpu() for result in mine])
+    whole = torch.cat([found[i % world_size()][i // world_size()] for i in range(len(batches))])
     return whole.to(batches[0].device if not mine else mine[0].device)
 
 
-def replicated(model: nn.Module) -> nn.Module:
+def replicate(model: nn.Module) -> nn.Module:
     """Return what computes like a model, and averages its gradients over the processes.
 
     Args:
         model: The same in each process: that of rank 0 is copied to the others. It shares its
             parameters with what is returned; its batch norms now average over all images.
     """
-    if size() == 1:
+    if world_size() == 1:
         return model
     _share_norms(model)
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # a new name is to come
@@ -183,5 +183,5 @@ def _share_norms(module: nn.Module) -> None:
     """Let the batch norms within a module take their statistics over all processes."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, SharedNorm(child))
+            setattr(module, name, SyncBatchNorm(child))
         _share_norms(child)

@@ -26,7 +26,7 @@ def derive_seed(seed: int, purpose: Purpose, epoch: int = 0, rank: int = 0) -> i
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def stream(seed: int, purpose: Purpose, epoch: int = 0) -> torch.Generator:
+def make_generator(seed: int, purpose: Purpose, epoch: int = 0) -> torch.Generator:
     """Return a fresh generator on the CPU for one purpose.
 
     Args:

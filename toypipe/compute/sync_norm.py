@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 
-class SharedNorm(nn.BatchNorm2d):
+class SyncBatchNorm(nn.BatchNorm2d):
     """What `nn.BatchNorm2d` computes of a batch, when each process has a part of it.
 
     `nn.SyncBatchNorm` does the same on GPUs, but refuses a CPU.

@@ -1,7 +1,6 @@
 """Read CIFAR-10, downloading it where it is not at hand."""
 
 import hashlib
-import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from toypipe.data.download import download
+from toypipe.data.files import whole
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 
@@ -102,20 +102,8 @@ def _extract(archive: Path, raw: Path) -> None:
     (raw / EXTRACTED).mkdir(exist_ok=True)
     with tarfile.open(archive) as tar:
         for member in tar:
-            if member.isreg() and member.name in sums and (file := tar.extractfile(member)):
-                data = file.read()
+            if member.isreg() and member.name in sums and (packed := tar.extractfile(member)):
+                data = packed.read()
                 if hashlib.md5(data, usedforsecurity=False).hexdigest() == sums[member.name]:
-                    _write(raw / member.name, data)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say whose write it was
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+                    with whole(raw / member.name) as file:
+                        file.write(data)

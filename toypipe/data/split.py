@@ -1,7 +1,6 @@
 """A set of labelled images, as `prepare` leaves it and as training wants it: one uint8 tensor."""
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -9,7 +8,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from toypipe.data.formats import load_archive
+from toypipe.data.files import load_archive, save_archive
 from toypipe.errors import ToypipeError
 
 
@@ -54,13 +53,12 @@ def save_split(file: IO[bytes], split: Split) -> None:
         split: On the CPU.
     """
     content = {
-        # Clones, for torch would save all of the memory that a view looks at; interned, for
-        # pickle writes an object that it has met before shorter than an equal one.
+        # Clones, for torch would save all of the memory that a view looks at.
         "images": split.images.clone(memory_format=torch.channels_last),
         "labels": split.labels.clone(),
-        "classes": [sys.intern(name) for name in split.classes],
+        "classes": split.classes,
     }
-    torch.save(content, file)
+    save_archive(file, content)
 
 
 def load_split(path: Path) -> Split:

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 from toypipe.data.split import Split
-from toypipe.training.augment import view
 
 Z95 = 1.959963984540054  # 97.5 % of a normal distribution lie below this many deviations
 
@@ -69,22 +68,28 @@ def predict(model: nn.Module, images: Tensor, *, batch_size: int, views: int) ->
     Returns:
         float32 of shape (N, classes), on the CPU. Several processes share the work.
     """
-    return ranks.shared_out(
+    return distributed.map_batches(
         images.split(min(batch_size, len(images))),
         lambda batch: torch.stack([model(seen) for seen in _views(batch, views)]).mean(0).cpu(),
     )
 
 
 def _views(images: Tensor, views: int) -> Iterator[Tensor]:
-    yield images
-    corners = ((0, 0),) if views == 2 else ((0, 0), (-1, -1), (1, 1))
-    everything = torch.arange(len(images), device=images.device)
-    for mirrored in (False, True):
-        for corner in corners:
-            if views > 1 and (mirrored or corner != (0, 0)):
-                mirrors = torch.full((len(images),), mirrored, device=images.device)
-                shifts = torch.tensor(corner, device=images.device).expand(len(images), 2)
-                yield view(images, everything, mirrors, shifts)
+    """Yield the image, then for 2 views its mirror, for 6 also both shifted to either corner."""
+    for mirrored in (images, images.flip(3)) if views > 1 else (images,):
+        for shift in (0, -1, 1) if views == 6 else (0,):
+            yield _shifted(mirrored, shift)
+
+
+def _shifted(images: Tensor, pixels: int) -> Tensor:
+    """Move the window down and right; what comes in is reflected, the border not repeated."""
+    if pixels == 0:
+        return images
+    size = images.shape[-1]
+    seen = torch.arange(size, device=images.device) + pixels
+    seen = size - 1 - (size - 1 - seen.abs()).abs()
+    shifted = images.index_select(2, seen).index_select(3, seen)
+    return shifted.contiguous(memory_format=torch.channels_last)
 
 
 def measure(logits: Tensor, split: Split) -> Metrics:

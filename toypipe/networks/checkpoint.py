@@ -1,16 +1,15 @@
 """A trained network as a file that can open itself."""
 
-import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Literal
 
 import torch
 from pydantic import Field, ValidationError
 from torch import nn
 
-from toypipe.data.formats import DAMAGED, load_archive
+from toypipe.data.files import DAMAGED, load_archive, save_archive
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import Normalize
@@ -65,7 +64,7 @@ def save_checkpoint(file: IO[bytes], classifier: Classifier) -> None:
             for name, tensor in weights
         },
     }
-    torch.save(_interned(content), file)
+    save_archive(file, content)
 
 
 def load_checkpoint(path: Path, device: torch.device) -> Classifier:
@@ -98,16 +97,3 @@ def load_checkpoint(path: Path, device: torch.device) -> Classifier:
     except (*DAMAGED, ValidationError, ToypipeError):
         raise ToypipeError(f"{path} is not a checkpoint of toypipe: {remedy} anew") from None
     return Classifier(model.to(device).eval(), header.model, header.size, header.classes)
-
-
-def _interned(value: Any) -> Any:
-    """Make equal strings one object: pickle writes a repeated object shorter than an equal one."""
-    match value:
-        case dict():
-            return {_interned(key): _interned(item) for key, item in value.items()}
-        case list():
-            return [_interned(item) for item in value]
-        case str():
-            return sys.intern(value)
-        case _:
-            return value

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 from toypipe.errors import ToypipeError
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def own_gpu(device: "torch.device") -> Iterator[None]:
     Raises:
         Interrupted: The process was asked to end while it waited.
     """
-    if device.type != "cuda" or ranks.size() > 1:  # of several processes, who started them leases
+    if (
+        device.type != "cuda" or distributed.world_size() > 1
+    ):  # of several processes, who started them leases
         yield
         return
     import torch

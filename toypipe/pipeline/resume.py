@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
+from toypipe.data.files import json_bytes, whole
 from toypipe.errors import BusyError, ToypipeError
-from toypipe.pipeline.files import json_bytes, whole
 
 if TYPE_CHECKING:
     from toypipe.training.state import Run
@@ -115,10 +115,10 @@ class RunFolder:
         """
         import torch
 
-        from toypipe.compute import distributed as ranks
-        from toypipe.data.formats import DAMAGED
+        from toypipe.compute import distributed
+        from toypipe.data.files import DAMAGED
 
-        state = ranks.first(self._state())
+        state = distributed.broadcast(self._state())
         if state is None:
             return False
         if isinstance(state, ToypipeError):
@@ -133,7 +133,7 @@ class RunFolder:
 
     def _state(self) -> dict[str, Any] | ToypipeError | None:
         """Return what was saved last, or what is wrong with it; None if there is nothing."""
-        from toypipe.data.formats import load_archive
+        from toypipe.data.files import load_archive
 
         path = self.path / "state.pt"
         try:
@@ -199,11 +199,11 @@ def claim(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[Run
         BusyError: Another process trains the same. Under DVC this waits instead: it is another
             experiment, whose result will do for both.
     """
-    from toypipe.compute import distributed as ranks
+    from toypipe.compute import distributed
 
     key = _md5(json.dumps([values, machine], sort_keys=True).encode())[:12]
     folder = RunFolder(runs_folder() / key)
-    if ranks.rank() > 0:
+    if distributed.rank() > 0:
         yield Follower(folder.path)
         return
     with ExitStack() as stack:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from toypipe.compute.seeding import stream
+from toypipe.compute.seeding import make_generator
 from toypipe.data.split import Split
 from toypipe.params.schema import Augment
 from toypipe.training.augment import view
@@ -40,7 +40,7 @@ class Batches:
             taken: How many of its images were taken before.
         """
         count, seed = len(self._split), self._seed
-        order = torch.randperm(count, generator=stream(seed, "order", epoch))
+        order = torch.randperm(count, generator=make_generator(seed, "order", epoch))
         self._order.copy_(order)
         if self._varied:
             self._mirrored.copy_(_mirrored(count, self._augment, seed, epoch))
@@ -78,15 +78,15 @@ def _mirrored(count: int, augment: Augment, seed: int, epoch: int) -> Tensor:
         case "none":
             return torch.zeros(count, dtype=torch.bool)
         case "random":
-            return torch.rand(count, generator=stream(seed, "flip", epoch)) < 0.5
+            return torch.rand(count, generator=make_generator(seed, "flip", epoch)) < 0.5
         case "alternating":
             # Half start mirrored, then all turn each epoch, so that two epochs show both sides
             # of every image (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024).
-            start = torch.rand(count, generator=stream(seed, "flip")) < 0.5
+            start = torch.rand(count, generator=make_generator(seed, "flip")) < 0.5
             return start ^ (epoch % 2 == 1)
 
 
 def _shifts(count: int, augment: Augment, seed: int, epoch: int) -> Tensor:
     """Draw each image's shift down and right, in pixels: int64 of shape (count, 2)."""
-    most, generator = augment.translate, stream(seed, "translate", epoch)
+    most, generator = augment.translate, make_generator(seed, "translate", epoch)
     return torch.randint(-most, most + 1, (count, 2), generator=generator)

@@ -2,7 +2,7 @@
 
 import torch
 
-from toypipe.compute.seeding import stream
+from toypipe.compute.seeding import make_generator
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 
@@ -28,5 +28,5 @@ def hold_out(split: Split, count: int, seed: int) -> tuple[Split, Split | None]:
         )
     if count == 0:
         return split, None
-    order = torch.randperm(len(split), generator=stream(seed, "validation"))
+    order = torch.randperm(len(split), generator=make_generator(seed, "validation"))
     return split[order[count:].sort().values], split[order[:count].sort().values]

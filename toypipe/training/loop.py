@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from toypipe.compute import distributed as ranks
-from toypipe.compute.cuda_graph import replayed
+from toypipe.compute import distributed
+from toypipe.compute.cuda_graph import captured
 from toypipe.compute.seeding import derive_seed
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
@@ -115,18 +115,18 @@ def train(
     steps, per_epoch = _length(params, len(split))
     epochs = math.ceil(steps / per_epoch)
     batches = Batches(split, params.augment, params.seed)
-    network = ranks.replicated(run.model)
+    network = distributed.replicate(run.model)
 
     def step(count: int, size: int) -> Tensor:
-        images, labels = batches.take(count, ranks.part(count))
+        images, labels = batches.take(count, distributed.shard(count))
         images = shrunk(images, size)
         targets = one_hot(labels, len(split.classes), params.label_smoothing)
-        weight, optimizers = ranks.weight(count), run.optimizers
-        return ranks.mean(
+        weight, optimizers = distributed.shard_weight(count), run.optimizers
+        return distributed.all_reduce_mean(
             train_step(network, loss, optimizers, images, targets, bfloat16=bfloat16, weight=weight)
         )
 
-    whole_step = replayed(step, split.images.device)
+    whole_step = captured(step, split.images.device)
     sizes = params.sizes or [split.size]
     for epoch in range(len(run.epochs), epochs):
         first = epoch * per_epoch
@@ -134,7 +134,7 @@ def train(
         total = min(len(split), planned * params.batch_size)
         if run.steps == 0:
             run.losses = torch.zeros(planned, device=split.images.device)
-            torch.manual_seed(derive_seed(params.seed, "dropout", epoch, ranks.rank()))
+            torch.manual_seed(derive_seed(params.seed, "dropout", epoch, distributed.rank()))
         begun = done = run.steps * params.batch_size
         run.model.train()
         batches.start(epoch, done)
@@ -237,7 +237,7 @@ def _validate(
     if split is None:
         return None, None
     model.eval()
-    logits = ranks.shared_out(split.images.split(VALIDATION_BATCH), model)
+    logits = distributed.map_batches(split.images.split(VALIDATION_BATCH), model)
     targets = one_hot(split.labels, len(split.classes), smoothing)
     right = (logits.argmax(1) == split.labels).sum()
     return float(loss(logits, targets)), int(right) / len(split)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toypipe.training.loop import eager_optim
+from toypipe.training import eager_optim
 
 NEWTON_SCHULZ_STEPS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # steepest at zero; near one they only hover

@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from toypipe.params.schema import Adam, AdamW, Muon, PlainSgd, Sgd
-from toypipe.training.loop import eager_optim
+from toypipe.training import eager_optim
 from toypipe.training.muon import FilterMuon
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from toypipe.compute import distributed as ranks
+from toypipe.compute import distributed
 
 
 class Epoch(NamedTuple):
@@ -57,7 +57,7 @@ class Run:
             "steps": self.steps,
             "losses": self.losses,
             "best_weights": self.best_weights,
-            "generators": ranks.every(
+            "generators": distributed.all_gather(
                 {name: device.get_rng_state() for name, device in self._generators().items()}
             ),
         }
@@ -89,7 +89,7 @@ class Run:
                 name: tensor.to(self._device) for name, tensor in state["best_weights"].items()
             }
         for name, device in self._generators().items():
-            device.set_rng_state(state["generators"][ranks.rank()][name])
+            device.set_rng_state(state["generators"][distributed.rank()][name])
 
     @property
     def _device(self) -> torch.device:

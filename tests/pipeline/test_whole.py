@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toypipe.pipeline.files import csv_bytes, json_bytes, whole
+from toypipe.data.files import csv_bytes, json_bytes, whole
 
 
 class Killed(BaseException):

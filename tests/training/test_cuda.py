@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from test_run import EVERYTHING, HELD_OUT, LARGER, OPTIMIZERS, SPEEDRUN, SPLIT, _saved
-from test_run import _speedrun as speedrun
-from test_run import _toy as toy
-from test_run import _with_dropout_and_statistics as with_dropout_and_statistics
+from test_state import EVERYTHING, HELD_OUT, LARGER, OPTIMIZERS, SPEEDRUN, SPLIT, _saved
+from test_state import _speedrun as speedrun
+from test_state import _toy as toy
+from test_state import _with_dropout_and_statistics as with_dropout_and_statistics
 from torch import nn
 
 import toypipe.training.loop
@@ -72,7 +72,7 @@ def test_a_captured_step_is_the_step(
     """Replayed, with a schedule and a short last batch, it gives the bits of one kernel a time."""
     params = _params(optimizer, precision, "train.batch_size=3")
     captured = _trained(build, params)
-    monkeypatch.setattr(toypipe.training.loop, "replayed", lambda step, _: step)
+    monkeypatch.setattr(toypipe.training.loop, "captured", lambda step, _: step)
 
     assert _trained(build, params) == captured
 
@@ -95,7 +95,7 @@ def test_each_size_of_images_has_a_capture_of_its_own(
         return _outcome(run)
 
     captured = trained()
-    monkeypatch.setattr(toypipe.training.loop, "replayed", lambda step, _: step)
+    monkeypatch.setattr(toypipe.training.loop, "captured", lambda step, _: step)
 
     assert trained() == captured
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from toypipe.data.formats import load_archive
+from toypipe.data.files import load_archive
 from toypipe.errors import ToypipeError
 
 CONTENT = {"numbers": torch.arange(1000), "name": "a"}
