@@ -12,7 +12,7 @@ from toypipe.commands.results import Results, percent
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.mcnemar import compare
 from toypipe.params.schema import Params
-from toypipe.pipeline.inputs import flatten
+from toypipe.params.file import flatten
 
 SIGNIFICANT = 0.05
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from toypipe.commands.git import file_at
 from toypipe.errors import ToypipeError
-from toypipe.pipeline.inputs import flatten
+from toypipe.params.file import flatten
 
 REPORTS = Path("data/reports")
 TEST_JSON = REPORTS / "test.json"

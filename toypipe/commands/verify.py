@@ -1,4 +1,4 @@
-"""`toypipe verify`: does the pipeline, run again elsewhere, give the bytes of dvc.lock?"""
+"""`toypipe verify`: run the pipeline again in a clean copy and compare its bytes with dvc.lock."""
 
 import json
 import shutil
@@ -13,46 +13,46 @@ from ruamel.yaml import YAML
 
 from toypipe.commands.dvc import COMMAND, environment, require_dvc
 from toypipe.errors import ToypipeError
-from toypipe.pipeline import diary
-from toypipe.pipeline.inputs import flatten
+from toypipe.params.file import flatten
+from toypipe.pipeline.run_store import find_record
 
 CODE = ("stages", "toypipe")
 RAW = Path("data/raw")
+CHECKPOINT = "data/model/checkpoint.pt"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one stage."""
+    """The comparison of one stage."""
 
     stage: str
     differing: list[str]
-    """The outputs whose bytes are not those of the record."""
+    """The outputs whose bytes differ from the record."""
     metrics: dict[str, tuple[float, float]]
-    """Those that differ: as recorded, and now."""
-    then: dict[str, str] | None
-    """The machine that the record was made on, if this project knows."""
-    now: dict[str, str] | None
-    """This machine."""
+    """The metrics that differ: as recorded, and now."""
+    then: dict[str, str]
+    """The machine that trained the recorded checkpoint; empty if unknown."""
+    now: dict[str, str]
+    """The machine that trained it now."""
 
 
 def verify(stage: str | None) -> list[Verdict]:
     """Run the pipeline, or one stage, in a clean copy and compare its outputs with dvc.lock.
 
-    Nothing in the project is changed, and nothing that it has computed is used.
+    Nothing in the project is changed, and none of its results is used.
 
     Args:
-        stage: Its name; None for all. One stage takes its inputs as they lie in the project.
+        stage: The name of a stage, which takes the inputs that lie in the project; None for all.
 
     Returns:
-        A verdict for each stage, in the order of the record.
+        A verdict per stage, in the order of dvc.lock.
 
     Raises:
-        ToypipeError: There is no record, the project is not what the record describes, or the
-            pipeline does not run through.
+        ToypipeError: There is no record, it describes another project, or the pipeline fails.
     """
     require_dvc("verify")
     if not Path("dvc.lock").exists():
-        raise ToypipeError("there is no dvc.lock here, so nothing to compare with: run `dvc repro`")
+        raise ToypipeError("dvc.lock is missing, so there is nothing to compare with: run `dvc repro`")
     record = _stages(Path("dvc.lock"))
     if stage is not None and stage not in record:
         raise ToypipeError(f"dvc.lock has no stage {stage}, but: {', '.join(record)}")
@@ -65,7 +65,7 @@ def verify(stage: str | None) -> list[Verdict]:
         single = ["--single-item", stage] if stage else []
         command = [*COMMAND, "repro", "--no-run-cache", "--no-commit", *single]
         if subprocess.run(command, cwd=copy, env=environment(), check=False).returncode != 0:
-            raise ToypipeError("the pipeline does not run through in a clean copy; see above")
+            raise ToypipeError("the pipeline fails in a clean copy; see above")
         again = _stages(copy / "dvc.lock")
         return [_compare(name, entry, again[name], copy) for name, entry in chosen.items()]
 
@@ -81,13 +81,13 @@ def _sums(entry: dict[str, Any], kind: str) -> dict[str, str]:
 
 
 def _inputs(stages: dict[str, Any]) -> set[str]:
-    """Return the dependencies that no other of these stages makes."""
+    """Return the dependencies that are not outputs of these stages."""
     made = {name for entry in stages.values() for name in _sums(entry, "outs")}
     return {name for entry in stages.values() for name in _sums(entry, "deps")} - made
 
 
 def _require_recorded(stages: dict[str, Any]) -> None:
-    """Refuse to compare a record with a project that it does not describe."""
+    """Refuse a record that describes another project."""
     command = [*COMMAND, "status", "--json", *stages]
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
@@ -106,13 +106,13 @@ def _require_recorded(stages: dict[str, Any]) -> None:
     if changed:
         listed = "\n".join(changed)
         raise ToypipeError(
-            "dvc.lock records another project than lies here, so there is nothing to verify:\n"
-            f"{listed}\nPut that back (git checkout, dvc checkout), or record it first (dvc repro)"
+            f"dvc.lock describes another state of this project:\n{listed}\nRestore that state"
+            " (git checkout, dvc checkout), or record this one first (dvc repro)"
         )
 
 
 def _copy(stages: dict[str, Any], target: Path) -> None:
-    """Copy what the stages use, and nothing that they have made."""
+    """Copy what the stages use, and none of their outputs."""
     for name in CODE:
         shutil.copytree(name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     files = {file for entry in stages.values() for file in entry.get("params", {})}
@@ -129,7 +129,7 @@ def _copy(stages: dict[str, Any], target: Path) -> None:
         (target / RAW).parent.mkdir(parents=True, exist_ok=True)
         (target / RAW).symlink_to(RAW.resolve())
     (target / ".dvc").mkdir()
-    # Its own cache, for a shared one would have the results.
+    # A cache of its own: a shared one holds the results.
     (target / ".dvc/config").write_text(
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
         "[cache]\n    dir = cache\n"
@@ -149,13 +149,18 @@ def _compare(name: str, then: dict[str, Any], now: dict[str, Any], copy: Path) -
         name,
         differing,
         metrics,
-        diary.find(Path(), name, _sums(then, "deps")),
-        diary.find(copy, name, _sums(now, "deps")),
+        _machine(Path(), recorded),
+        _machine(copy, made),
     )
 
 
+def _machine(root: Path, outputs: dict[str, str]) -> dict[str, str]:
+    record = find_record(root, outputs.get(CHECKPOINT, ""))
+    return record.machine if record else {}
+
+
 def _metrics(then: Path, now: Path) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Yield the numbers of a metrics file that differ, where the recorded file is still there."""
+    """Yield the numbers of a metrics file that differ, where the recorded file still exists."""
     if not then.exists():
         return
     old, new = (dict(flatten(json.loads(path.read_bytes()))) for path in (then, now))
@@ -167,24 +172,24 @@ def _metrics(then: Path, now: Path) -> Iterator[tuple[str, tuple[float, float]]]
 def say(verdicts: list[Verdict]) -> bool:
     """Print the verdicts; return whether every output is identical."""
     for verdict in verdicts:
-        what = f"{', '.join(verdict.differing)} differs" if verdict.differing else "identical"
-        print(f"{verdict.stage}: {what}")
+        differs = f"{', '.join(verdict.differing)} differs"
+        print(f"{verdict.stage}: {differs if verdict.differing else 'identical'}")
     first = next((verdict for verdict in verdicts if verdict.differing), None)
     if first is None:
         print("every output has the bytes that dvc.lock records")
         return True
-    print(f"the first that differs is {first.stage}")
+    print(f"the first stage that differs is {first.stage}")
     changes = {key: values for verdict in verdicts for key, values in verdict.metrics.items()}
     for key, (then, now) in changes.items():
         print(f"  {key} was {then:.6g}, is {now:.6g}")
     if changes:
         most = max(abs(now - then) for then, now in changes.values())
         print(f"  all metrics agree to within {most:.2g}")
-    print(f"recorded on: {_line(first.then)}\nnow on:      {_line(first.now)}")
+    for verdict in verdicts:
+        if verdict.now:
+            print(f"trained on: {_line(verdict.then)}\nnow on:     {_line(verdict.now)}")
     return False
 
 
-def _line(machine: dict[str, str] | None) -> str:
-    if machine is None:
-        return "nobody knows: .toypipe of this project does not say"
-    return ", ".join(f"{name} {value}" for name, value in machine.items())
+def _line(machine: dict[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in machine.items()) or "unknown (.toypipe)"
