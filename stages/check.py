@@ -13,13 +13,10 @@ def run(
     params_yaml: Reads = Path("params.yaml"),
     params_ok: Writes = Path("data/params.ok"),
 ) -> str:
-    """Confirm that the parameter file is valid.
+    """Confirm that the parameter file is valid; return a line for the user.
 
     The confirmation has the same bytes every time, so that valid new parameters rerun only the
     stages whose own sections have changed.
-
-    Returns:
-        A line for the user.
     """
     with stage.publish(params_ok) as (file,):
         file.write(b"ok\n")

@@ -41,24 +41,11 @@ def run(
 ) -> str | None:
     """Test a network.
 
-    Args:
-        stage: This stage, running.
-        params: The `evaluate` section of params.yaml.
-        device: Where to compute.
-        checkpoint: The network.
-        test_images: The test images.
-        test_json: Accuracy and loss.
-        confusion_csv: Actual and predicted class of each image.
-        per_class_csv: The figures of each class.
-        confusion_png: The confusion matrix, drawn.
-        mistakes_png: The most confident mistakes, drawn.
-
     Returns:
-        A line for the user; of several processes, only the first has one.
+        A line for the user; None in all processes but the first.
 
     Raises:
         ToypipeError: Checkpoint and images are missing, or do not fit together.
-        LostError: One of several processes ended.
     """
     target = pick_device(device)
     with distributed.process_group(target), locked_gpu(target):

@@ -25,13 +25,8 @@ def run(
 ) -> str:
     """Read a data set and write its two splits.
 
-    Args:
-        stage: This stage, running.
-        params: The `prepare` section of params.yaml.
-        url: A source of CIFAR-10 to use instead of the known mirrors.
-        raw: The folder that holds CIFAR-10, or to which it is downloaded.
-        train: The training images.
-        test: The test images.
+    CIFAR-10 is read from the folder `raw`, or downloaded there: from `url` if it is given, else
+    from the known mirrors.
 
     Returns:
         A line for the user.

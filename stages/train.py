@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from toypipe.params.rules import require_fit
 
 from toypipe.compute import DeviceName, distributed
 from toypipe.compute.devices import describe, explained, pick_device
@@ -15,6 +14,7 @@ from toypipe.networks.build import Shape, build_model, require_size
 from toypipe.networks.checkpoint import Classifier, save_checkpoint
 from toypipe.networks.normalize import build_normalize
 from toypipe.networks.whitening import fit_whitening
+from toypipe.params.rules import require_fit
 from toypipe.params.schema import TrainParams
 from toypipe.pipeline.gpu_lock import locked_gpu
 from toypipe.pipeline.inputs import file_md5
@@ -38,23 +38,12 @@ def run(
 ) -> str | None:
     """Train a network; resume where the same training was stopped.
 
-    Args:
-        stage: This stage, running.
-        params: The `train` section of params.yaml.
-        device: Where to compute.
-        train_images: The training images; some may be held out for validation.
-        checkpoint: The network.
-        loss_csv: The figures of each epoch.
-        train_json: The figures of the last epoch.
-
     Returns:
-        A line for the user; of several processes, only the first has one.
+        A line for the user; None in all processes but the first.
 
     Raises:
         ToypipeError: Parameters, images and device do not fit together, the training diverges,
-            or memory runs out.
-        BusyError: Another process runs the same training.
-        LostError: One of several processes ended.
+            memory runs out, another process runs the same training, or one of several ended.
         Interrupted: A signal came; the state is saved.
     """
     target = pick_device(device)
@@ -103,14 +92,9 @@ def _build(params: TrainParams, training: Split, device: torch.device) -> Run:
 def _require_batches(model: nn.Module, training: Split, params: TrainParams) -> None:
     """Refuse a last batch that is too small for batch norm, or for the number of processes."""
     smallest = len(training) % params.batch_size or params.batch_size
-    found = (
-        f"with train.batch_size {params.batch_size} the last batch of {len(training)} images has"
-        f" {smallest}"
-    )
-    if smallest < distributed.world_size():
-        raise ToypipeError(
-            f"{found}, too few for {distributed.world_size()} processes: change the batch size, or"
-            " ask for fewer processes"
-        )
+    batch = f"with train.batch_size {params.batch_size} the last batch of {len(training)} images"
+    found, processes = f"{batch} has {smallest}", distributed.world_size()
+    if smallest < processes:
+        raise ToypipeError(f"{found}, too few for {processes} processes: change one of the two")
     if smallest == 1 and any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):
         raise ToypipeError(f"{found}, and batch norm cannot learn from one image: change it")

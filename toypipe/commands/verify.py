@@ -20,20 +20,21 @@ CODE = ("stages", "toypipe")
 RAW = Path("data/raw")
 CHECKPOINT = "data/model/checkpoint.pt"
 
+Entry = dict[str, Any]
+"""A stage in dvc.lock."""
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """The comparison of one stage."""
+    """The comparison of one stage: as recorded, and now."""
 
     stage: str
     differing: list[str]
-    """The outputs whose bytes differ from the record."""
+    """The outputs whose bytes differ."""
     metrics: dict[str, tuple[float, float]]
-    """The metrics that differ: as recorded, and now."""
-    then: dict[str, str]
-    """The machine that trained the recorded checkpoint; empty if unknown."""
-    now: dict[str, str]
-    """The machine that trained it now."""
+    """The metrics that differ."""
+    machines: tuple[dict[str, str], dict[str, str]]
+    """The machines that trained the checkpoint; empty where unknown."""
 
 
 def verify(stage: str | None) -> list[Verdict]:
@@ -44,16 +45,13 @@ def verify(stage: str | None) -> list[Verdict]:
     Args:
         stage: The name of a stage, which takes the inputs that lie in the project; None for all.
 
-    Returns:
-        A verdict per stage, in the order of dvc.lock.
-
     Raises:
         ToypipeError: There is no record, it describes another project, or the pipeline fails.
     """
     require_dvc("verify")
     if not Path("dvc.lock").exists():
-        raise ToypipeError("dvc.lock is missing, so there is nothing to compare with: run `dvc repro`")
-    record = _stages(Path("dvc.lock"))
+        raise ToypipeError("dvc.lock is missing: there is nothing to compare with. Run `dvc repro`")
+    record = _entries(Path())
     if stage is not None and stage not in record:
         raise ToypipeError(f"dvc.lock has no stage {stage}, but: {', '.join(record)}")
     chosen = {name: record[name] for name in ([stage] if stage else record)}
@@ -66,43 +64,43 @@ def verify(stage: str | None) -> list[Verdict]:
         command = [*COMMAND, "repro", "--no-run-cache", "--no-commit", *single]
         if subprocess.run(command, cwd=copy, env=environment(), check=False).returncode != 0:
             raise ToypipeError("the pipeline fails in a clean copy; see above")
-        again = _stages(copy / "dvc.lock")
+        again = _entries(copy)
         return [_compare(name, entry, again[name], copy) for name, entry in chosen.items()]
 
 
-def _stages(lock: Path) -> dict[str, Any]:
-    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
-    return stages
+def _entries(root: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = YAML(typ="safe", pure=True).load(root / "dvc.lock")["stages"]
+    return entries
 
 
-def _sums(entry: dict[str, Any], kind: str) -> dict[str, str]:
-    """Return the md5 of each dependency or output of a stage."""
+def _sums(entry: Entry, kind: str) -> dict[str, str]:
+    """Return the md5 of each dependency or output."""
     return {item["path"]: item["md5"] for item in entry.get(kind, [])}
 
 
-def _inputs(stages: dict[str, Any]) -> set[str]:
+def _inputs(entries: dict[str, Entry]) -> set[str]:
     """Return the dependencies that are not outputs of these stages."""
-    made = {name for entry in stages.values() for name in _sums(entry, "outs")}
-    return {name for entry in stages.values() for name in _sums(entry, "deps")} - made
+    made = {name for entry in entries.values() for name in _sums(entry, "outs")}
+    return {name for entry in entries.values() for name in _sums(entry, "deps")} - made
 
 
-def _require_recorded(stages: dict[str, Any]) -> None:
-    """Refuse a record that describes another project."""
-    command = [*COMMAND, "status", "--json", *stages]
+def _require_recorded(entries: dict[str, Entry]) -> None:
+    """Refuse a record that describes another state of the project."""
+    command = [*COMMAND, "status", "--json", *entries]
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise ToypipeError(f"dvc status says: {result.stderr.strip()}")
-    wanted, changed = _inputs(stages), list[str]()
+    wanted, changed = _inputs(entries), list[str]()
     for name, causes in json.loads(result.stdout).items():
         for cause in causes:
             if cause == "changed command":
                 changed.append(f"{name}: its command in dvc.yaml")
             elif "changed deps" in cause:
-                changed += [
-                    f"{name}: {path} ({how if isinstance(how, str) else ', '.join(how)})"
-                    for path, how in cause["changed deps"].items()
-                    if path in wanted or not isinstance(how, str)
-                ]
+                for path, how in cause["changed deps"].items():
+                    if not isinstance(how, str):  # parameters, by key
+                        changed.append(f"{name}: {path} ({', '.join(how)})")
+                    elif path in wanted:
+                        changed.append(f"{name}: {path} ({how})")
     if changed:
         listed = "\n".join(changed)
         raise ToypipeError(
@@ -111,12 +109,12 @@ def _require_recorded(stages: dict[str, Any]) -> None:
         )
 
 
-def _copy(stages: dict[str, Any], target: Path) -> None:
+def _copy(entries: dict[str, Entry], target: Path) -> None:
     """Copy what the stages use, and none of their outputs."""
     for name in CODE:
         shutil.copytree(name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    files = {file for entry in stages.values() for file in entry.get("params", {})}
-    for name in sorted({"dvc.yaml", *files, *_inputs(stages)}):
+    files = {file for entry in entries.values() for file in entry.get("params", {})}
+    for name in sorted({"dvc.yaml", *files, *_inputs(entries)}):
         source, place = Path(name), target / name
         if place.exists() or not source.exists():
             continue
@@ -128,6 +126,7 @@ def _copy(stages: dict[str, Any], target: Path) -> None:
     if RAW.is_dir():
         (target / RAW).parent.mkdir(parents=True, exist_ok=True)
         (target / RAW).symlink_to(RAW.resolve())
+    shutil.copy(".dvcignore", target)
     (target / ".dvc").mkdir()
     # A cache of its own: a shared one holds the results.
     (target / ".dvc/config").write_text(
@@ -136,7 +135,7 @@ def _copy(stages: dict[str, Any], target: Path) -> None:
     )
 
 
-def _compare(name: str, then: dict[str, Any], now: dict[str, Any], copy: Path) -> Verdict:
+def _compare(name: str, then: Entry, now: Entry, copy: Path) -> Verdict:
     recorded, made = _sums(then, "outs"), _sums(now, "outs")
     differing = [path for path in recorded if made.get(path) != recorded[path]]
     metrics = {
@@ -145,17 +144,12 @@ def _compare(name: str, then: dict[str, Any], now: dict[str, Any], copy: Path) -
         if path.endswith(".json")
         for key, values in _metrics(Path(path), copy / path)
     }
-    return Verdict(
-        name,
-        differing,
-        metrics,
-        _machine(Path(), recorded),
-        _machine(copy, made),
-    )
+    machines = _machine(Path(), recorded), _machine(copy, made)
+    return Verdict(name, differing, metrics, machines)
 
 
 def _machine(root: Path, outputs: dict[str, str]) -> dict[str, str]:
-    record = find_record(root, outputs.get(CHECKPOINT, ""))
+    record = find_record(root, outputs[CHECKPOINT]) if CHECKPOINT in outputs else None
     return record.machine if record else {}
 
 
@@ -174,22 +168,23 @@ def say(verdicts: list[Verdict]) -> bool:
     for verdict in verdicts:
         differs = f"{', '.join(verdict.differing)} differs"
         print(f"{verdict.stage}: {differs if verdict.differing else 'identical'}")
-    first = next((verdict for verdict in verdicts if verdict.differing), None)
-    if first is None:
+    bad = [verdict for verdict in verdicts if verdict.differing]
+    if not bad:
         print("every output has the bytes that dvc.lock records")
         return True
-    print(f"the first stage that differs is {first.stage}")
-    changes = {key: values for verdict in verdicts for key, values in verdict.metrics.items()}
+    print(f"the first stage that differs is {bad[0].stage}")
+    changes = {key: values for verdict in bad for key, values in verdict.metrics.items()}
     for key, (then, now) in changes.items():
         print(f"  {key} was {then:.6g}, is {now:.6g}")
     if changes:
         most = max(abs(now - then) for then, now in changes.values())
         print(f"  all metrics agree to within {most:.2g}")
     for verdict in verdicts:
-        if verdict.now:
-            print(f"trained on: {_line(verdict.then)}\nnow on:     {_line(verdict.now)}")
+        if any(verdict.machines):
+            then_on, now_on = map(_line, verdict.machines)
+            print(f"trained on: {then_on}\nnow on:     {now_on}")
     return False
 
 
 def _line(machine: dict[str, str]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in machine.items()) or "unknown (.toypipe)"
+    return ", ".join(f"{key} {value}" for key, value in machine.items()) or "unknown"

@@ -57,11 +57,9 @@ def _count(wanted: str, device: DeviceName) -> int:
     kind, gpus = pick_device(device).type, torch.cuda.device_count()
     if wanted == "auto":
         return gpus if kind == "cuda" else 1
-    if kind == "mps":
-        raise ToypipeError("only one process can compute on mps: leave out --processes")
-    if kind == "cuda" and int(wanted) > gpus:
+    if kind != "cpu" and int(wanted) > (most := gpus if kind == "cuda" else 1):
         raise ToypipeError(
-            f"{wanted} processes need {wanted} GPUs, but there are {gpus}: ask for fewer, or for"
+            f"{wanted} processes need {wanted} GPUs, but {kind} has {most}: ask for fewer, or for"
             " --device cpu"
         )
     return int(wanted)

@@ -78,7 +78,7 @@ def find_record(root: Path, checkpoint: str) -> Record | None:
 
     Args:
         root: The project.
-        checkpoint: The md5 of the checkpoint.
+        checkpoint: Its md5.
     """
     records = map(read_record, (root / ".toypipe/runs").glob("*/"))
     made = (record for record in records if record.checkpoint == checkpoint)
