@@ -275,9 +275,9 @@ def report(
     ] = None,
 ) -> None:
     """Write the results as one page, data/reports/index.html, that needs no network."""
-    from toypipe.commands import report as stage
+    from toypipe.commands.report import page
 
-    print(f"{stage.run(against)}: open it in a browser")
+    print(f"{page.run(against)}: open it in a browser")
 
 
 @app.command()

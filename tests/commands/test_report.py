@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from stages.cli import app
 from synthetic import finish_run
-from toypipe.commands import report
+from toypipe.commands.report import page as report
 from toypipe.data.files import csv_bytes, json_bytes
 from toypipe.evaluation.metrics import wilson_interval
 

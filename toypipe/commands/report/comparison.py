@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from toypipe.commands.git import file_at, find_commit
-from toypipe.commands.origin import PARAMS, differences
+from toypipe.commands.report.provenance import PARAMS, differences
 from toypipe.commands.results import Results, percent
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.mcnemar import compare

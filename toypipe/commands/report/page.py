@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from toypipe.commands.against import describe_change
-from toypipe.commands.charts import bundle, curves
-from toypipe.commands.origin import PARAMS, describe_origin
+from toypipe.commands.report.comparison import describe_change
+from toypipe.commands.report.charts import bundle, curves
+from toypipe.commands.report.provenance import PARAMS, describe_origin
 from toypipe.commands.results import Results, percent, read_commit, read_results
 from toypipe.data.files import whole
 from toypipe.errors import ToypipeError
@@ -52,7 +52,7 @@ def run(against: str | None) -> Path:
         **describe_origin(params),
         "bundle": bundle(),
     }
-    page = templates.get_template("report.html").render(content)
+    page = templates.get_template("page.html").render(content)
     with whole(PAGE) as file:
         file.write(page.encode())
     return PAGE
