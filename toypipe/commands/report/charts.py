@@ -1,13 +1,18 @@
-"""Curves as Vega-Lite, the grammar that DVC's plots are written in too."""
+"""Curves in Vega-Lite, which DVC's plots use, too. chart.json holds everything but the data."""
 
+import json
 import math
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import vl_convert
 
 from toypipe.commands.results import Results
 
-FONT = "system-ui, sans-serif"
+SPEC = Path(__file__).with_name("chart.json")
+MANY_EPOCHS = 40  # more are drawn without points
 
 
 def bundle() -> str:
@@ -16,119 +21,38 @@ def bundle() -> str:
     return script.replace("</script", "<\\/script")
 
 
-def curves(
-    columns: dict[str, str], form: str, description: str, runs: dict[str, Results]
-) -> dict[str, Any]:
+def curves(columns: dict[str, str], runs: Sequence[Results], description: str) -> dict[str, Any]:
     """Draw columns of loss.csv over the epochs; hovering shows the values of an epoch.
 
     Args:
-        columns: The curves: the name of each, by its column.
-        form: How a value is written, as d3-format has it.
-        description: What there is to see, for those who do not see it.
-        runs: By their names; the second, if any, is drawn in dashes.
+        columns: The name of each curve, by its column.
+        runs: One or two; the second is dashed.
+        description: What the chart shows, for people who cannot see it.
 
     Returns:
-        A Vega-Lite specification. Its colours are variables of the page's style.
+        A Vega-Lite specification. Its colours are variables of page.css.
     """
-    # Fields by number: a name may hold what Vega would read as a path.
-    fields = {
-        (run, column): f"y{i}"
-        for i, (run, column) in enumerate((run, column) for run in runs for column in columns)
-    }
-    rows: dict[float, dict[str, float | None]] = {}
-    for (run, column), field in fields.items():
-        for epoch in runs[run].epochs:
-            at = epoch["epoch"] or 0.0
-            value = epoch[column]
-            finite = value is not None and math.isfinite(value)  # JSON has no others
-            rows.setdefault(at, {"epoch": at})[field] = value if finite else None
-    colour = {
-        "type": "nominal",
-        "scale": {"domain": list(columns.values()), "range": ["var(--hit)", "var(--miss)"]},
-        "legend": {"title": None, "orient": "top"} if len(columns) > 1 else None,
-    }
-    points = {"size": 22, "filled": True} if len(rows) <= 40 else False
-    lines = [
-        {
-            "mark": {
-                "type": "line",
-                "point": points if run == next(iter(runs)) else False,
-                "strokeDash": [1, 0] if run == next(iter(runs)) else [5, 4],
-            },
-            "encoding": {
-                "y": {
-                    "field": field,
-                    "type": "quantitative",
-                    "title": None,
-                    "axis": {"format": form},
-                    "scale": {"zero": False},
-                },
-                "color": {"datum": columns[column], **colour},
-            },
-        }
-        for (run, column), field in fields.items()
-    ]
-    named = len(runs) > 1
-    tooltip = [{"field": "epoch", "type": "quantitative", "title": "epoch"}] + [
-        {
-            "field": field,
-            "type": "quantitative",
-            "title": f"{columns[column]}, {run}" if named else columns[column],
-            "format": form.replace("0", "1").replace(".2", ".4"),
-        }
-        for (run, column), field in fields.items()
-    ]
-    ruler = {
-        "mark": {"type": "rule", "color": "var(--muted)"},
-        "params": [
-            {
-                "name": "hover",
-                "select": {
-                    "type": "point",
-                    "encodings": ["x"],
-                    "nearest": True,
-                    "on": "pointerover",
-                    "clear": "pointerout",
-                },
-            }
-        ],
-        "encoding": {
-            "opacity": {"condition": {"param": "hover", "empty": False, "value": 1}, "value": 0},
-            "tooltip": tooltip,
-        },
-    }
-    return {
-        "description": description,
-        "data": {"values": [rows[epoch] for epoch in sorted(rows)]},
-        "width": "container",
-        "height": 240,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "background": None,
-        "encoding": {
-            "x": {
-                "field": "epoch",
-                "type": "quantitative",
-                "title": "epoch",
-                "scale": {"zero": False, "nice": False, "padding": 8},
-                "axis": {"tickMinStep": 1, "grid": False, "format": "d"},
-            }
-        },
-        "layer": [*lines, ruler],
-        "config": {
-            "font": FONT,
-            "view": {"stroke": None},
-            "line": {"strokeWidth": 2},
-            "axis": {
-                "labelColor": "var(--muted)",
-                "titleColor": "var(--muted)",
-                "titleFontWeight": "normal",
-                "labelFontSize": 12,
-                "titleFontSize": 12,
-                "gridColor": "var(--rule)",
-                "domainColor": "var(--rule)",
-                "tickColor": "var(--rule)",
-            },
-            "axisY": {"domain": False, "ticks": False, "tickCount": 5},
-            "legend": {"labelColor": "var(--ink)", "labelFontSize": 13, "symbolType": "stroke"},
-        },
-    }
+    spec: dict[str, Any] = json.loads(SPEC.read_text(encoding="utf-8"))
+    drawn, ruler = spec["layer"]
+    tooltip = ruler["encoding"]["tooltip"]
+    values = list[dict[str, Any]]()
+    shares = "validation_accuracy" in columns
+    for run, (column, curve) in product(runs, columns.items()):
+        # Series have numbers: Vega would read a commit's name such as v1.0 as a path.
+        series = {"curve": curve, "run": run.name, "series": f"y{len(values)}"}
+        found = [(row.epoch, getattr(row, column)) for row in run.epochs]
+        points = [(epoch, value) for epoch, value in found if value is not None]
+        for epoch, value in points:
+            finite = value if math.isfinite(value) else None  # JSON has no other numbers
+            values.append({"epoch": epoch, "value": finite, **series})
+        if points:
+            title = f"{curve}, {run.name}" if len(runs) > 1 else curve
+            form = {"type": "quantitative", "format": ".1%" if shares else ".4f"}
+            tooltip.append({"field": series["series"], "title": title, **form})
+    if shares:
+        drawn["encoding"]["y"]["axis"] = {"format": "%"}
+    if len(columns) == 1:
+        drawn["encoding"]["color"]["legend"] = None
+    if len(runs[0].epochs) > MANY_EPOCHS:
+        del drawn["layer"][1]
+    return {"description": description, "data": {"values": values}, **spec}

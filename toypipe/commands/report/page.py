@@ -1,208 +1,122 @@
-"""`toypipe report`: the results of a run as one page that needs no network."""
+"""`toypipe report`: the results of a run as one page that needs no network.
 
-import base64
+page.html holds the words; this module computes what they are about.
+"""
+
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from toypipe.commands.report.comparison import describe_change
+from toypipe.commands.report import provenance
 from toypipe.commands.report.charts import bundle, curves
-from toypipe.commands.report.provenance import PARAMS, describe_origin
-from toypipe.commands.results import Results, percent, read_commit, read_results
+from toypipe.commands.report.comparison import compare
+from toypipe.commands.results import Results, percent, read_results
+from toypipe.compute.devices import pick_device
 from toypipe.data.files import whole
+from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
+from toypipe.evaluation.drawing import picture_of, png, probability
+from toypipe.evaluation.metrics import classify, confident_mistakes
+from toypipe.networks.checkpoint import load_checkpoint
 from toypipe.params.file import read_params
-from toypipe.params.schema import Params
+from toypipe.params.schema import EvaluateParams
+from toypipe.pipeline.inputs import flatten
+from toypipe.training.state import Epoch
 
 PAGE = Path("data/reports/index.html")
 CHECKPOINT, TEST_IMAGES = Path("data/model/checkpoint.pt"), Path("data/prepared/test.pt")
-LARGEST_MATRIX = 40  # classes; more are told in words only
+MISTAKES = 20
+LARGEST_MATRIX = 40  # classes; a larger matrix is left out
 
 
 def run(against: str | None) -> Path:
-    """Write the page.
+    """Write the page, with a comparison to a commit if one is named, and return its path.
 
-    Args:
-        against: A commit to compare with, by any name that Git knows it by.
-
-    Returns:
-        Where it is.
-
-    Raises:
-        ToypipeError: There are no results here, or none in that commit.
+    Raises ToypipeError if this folder or that commit has no results.
     """
-    now, params = read_results(), read_params(PARAMS)
-    then = read_commit(against) if against is not None else None
+    now, params = read_results(), read_params(provenance.PARAMS)
+    then = read_results(against) if against is not None else None
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,  # class names come from folder names, and may be anything
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    content = {
-        **_verdict(now, params),
-        **describe_change(now, then, against, params),
-        **_training(now, then, against, params),
-        **_confusion(now),
-        "classes": list(_classes(now, then)),
-        **_mistakes(now, params),
-        **describe_origin(params),
-        "bundle": bundle(),
-    }
-    page = templates.get_template("page.html").render(content)
+    templates.filters.update(percent=percent, probability=probability, base64=b64encode)
+    best = max(now.epochs, key=lambda row: row.validation_accuracy or 0.0)
+    commit, changed = provenance.current_commit()
+    page = templates.get_template("page.html").render(
+        now=now,
+        then=then,
+        change=compare(now, then, params) if then else None,
+        train=params.train,
+        dataset=getattr(params.prepare.dataset, "path", "CIFAR-10"),
+        network=getattr(params.train.model, "arch", params.train.model.name),
+        best=best,
+        charts=_charts(now, then, best, params.train.loss),
+        counts=Counter(now.pairs),
+        support=Counter(now.actual),
+        confused=Counter(pair for pair in now.pairs if pair[0] != pair[1]).most_common(3),
+        names=[row.name for row in now.classes] if len(now.classes) <= LARGEST_MATRIX else [],
+        mistakes=_mistakes(now, params.evaluate),
+        commit=commit,
+        changed=changed,
+        params={key: provenance.written(value) for key, value in flatten(params.model_dump())},
+        unrecorded=provenance.differences(provenance.recorded_params(), params),
+        bundle=bundle(),
+    )
     with whole(PAGE) as file:
         file.write(page.encode())
     return PAGE
 
 
-def _verdict(now: Results, params: Params) -> dict[str, Any]:
-    frequent = Counter(now.actual).most_common(1)[0][1] / len(now.pairs)
-    last, test = now.epochs[-1], now.test
-    facts = [("test loss", f"{test['loss']:.4f} nats"), ("train loss", f"{last['train_loss']:.4f}")]
-    if last["validation_accuracy"] is not None:
-        facts.append(("validation accuracy", percent(last["validation_accuracy"])))
-    weakest = min(now.figures, key=lambda name: now.figures[name]["f1"])
-    facts.append(("weakest class", f"{weakest}, F1 {now.figures[weakest]['f1']:.3f}"))
-    shares = {
-        "low": test["accuracy_low"],
-        "high": test["accuracy_high"],
-        "accuracy": test["accuracy"],
-        "chance": frequent,
-    }
-    dataset = params.prepare.dataset
-    return {
-        "subtitle": f"network {_network(params)}, trained on"
-        f" {getattr(dataset, 'path', 'CIFAR-10')} for {params.train.epochs:g} epochs",
-        "images": f"{len(now.pairs):,}",
-        "scale": {name: round(100 * share, 3) for name, share in shares.items()},
-        "facts": facts,
-        **{name: percent(share) for name, share in shares.items()},
-    }
-
-
-def _network(params: Params) -> str:
-    model = params.train.model
-    return getattr(model, "arch", model.name)
-
-
-def _training(
-    now: Results, then: Results | None, against: str | None, params: Params
-) -> dict[str, Any]:
-    runs = {"this run": now} | ({against: then} if then is not None and against is not None else {})
-    first, last = now.epochs[0], now.epochs[-1]
-    columns = {"train_loss": "training", "validation_loss": "validation"}
-    if last["validation_loss"] is None:
-        del columns["validation_loss"]
-    losses = f"The mean train loss went from {first['train_loss']:.4f} to {last['train_loss']:.4f}"
-    caption = f"{losses} nats." if params.train.loss == "cross_entropy" else f"{losses}."
-    charts = [
-        {
-            "title": f"Loss ({params.train.loss.replace('_', ' ')})",
-            "caption": caption,
-            "spec": curves(columns, ".2f", f"Loss over the epochs. {caption}", runs),
-        }
-    ]
-    trained = f"{params.train.epochs:g} epochs; the network of the last is kept."
-    if last["validation_accuracy"] is None:
-        trained += " Without validation images there is no accuracy to follow."
-    else:
-        best = max(now.epochs, key=lambda row: row["validation_accuracy"] or 0.0)
-        if params.train.keep == "best":
-            trained = (
-                f"{params.train.epochs:g} epochs; the network of epoch {best['epoch']:g} is kept."
-            )
-        accuracy = percent(best["validation_accuracy"])
-        caption = f"At its best in epoch {best['epoch']:g}, with {accuracy}."
+def _charts(now: Results, then: Results | None, best: Epoch, loss: str) -> list[dict[str, Any]]:
+    first, last = now.epochs[0].train_loss, now.epochs[-1].train_loss
+    course = f"went from {first:.4f} to {last:.4f}" if len(now.epochs) > 1 else f"is {last:.4f}"
+    caption = f"The mean train loss {course}{' nats' if loss == 'cross_entropy' else ''}."
+    columns = {"train_loss": "training"}
+    drawn = [(f"Loss ({loss.replace('_', ' ')})", columns, caption)]
+    if best.validation_accuracy is not None:
+        columns["validation_loss"] = "validation"
+        caption = f"The best is {percent(best.validation_accuracy)}, in epoch {best.epoch:g}."
         columns = {"validation_accuracy": "validation accuracy"}
-        spec = curves(columns, ".0%", f"Validation accuracy over the epochs. {caption}", runs)
-        charts.append({"title": "Validation accuracy", "caption": caption, "spec": spec})
-    return {"trained": trained, "charts": charts}
-
-
-def _confusion(now: Results) -> dict[str, Any]:
-    counts, names = Counter(now.pairs), list(now.figures)
-    support = Counter(now.actual)
-    wrong = Counter({pair: count for pair, count in counts.items() if pair[0] != pair[1]})
-    told = [
-        f"{actual} for {predicted} ({count:,} of {support[actual]:,})"
-        for (actual, predicted), count in wrong.most_common(3)
-    ]
-    confused = f"Most often: {', '.join(told)}." if told else "Nothing is taken for anything else."
-    matrix = [
-        {"name": row, "cells": [_cell(row, name, counts, support[row]) for name in names]}
-        for row in names
-    ]
-    return {
-        "confused": confused,
-        "names": names,
-        "matrix": matrix if len(names) <= LARGEST_MATRIX else [],
-    }
-
-
-def _cell(
-    actual: str, predicted: str, counts: Counter[tuple[str, str]], support: int
-) -> dict[str, Any]:
-    count = counts[actual, predicted]
-    share = count / support if support else 0.0
-    right = actual == predicted
-    depth = share if right else 0.8 * share**0.5  # mistakes are few each: the root sets them apart
-    kind = ("hit" if right else "miss") if count else "none"
-    return {
-        "count": f"{count}",
-        "depth": f"{depth:.3f}",
-        "kind": f"{kind} deep" if depth > 0.65 else kind,
-        "title": f"{count:,} of {support:,} {actual} called {predicted}, {percent(share)}",
-    }
-
-
-def _classes(now: Results, then: Results | None) -> Iterator[dict[str, Any]]:
-    before = then.figures if then else {}
-    for name, row in sorted(now.figures.items(), key=lambda item: -item[1]["f1"]):
-        change = f"{row['f1'] - before[name]['f1']:+.3f}" if name in before else ""
-        yield {
-            "name": name,
-            "width": round(100 * row["f1"], 1),
-            "change": change.replace("-", "\N{MINUS SIGN}"),
-            "support": f"{row['support']:,.0f}",
-            **{key: f"{row[key]:.3f}" for key in ("f1", "precision", "recall")},
+        drawn.append(("Validation accuracy", columns, caption))
+    runs = [now, then] if then else [now]
+    return [
+        {
+            "title": title,
+            "caption": caption,
+            "spec": curves(columns, runs, f"{title} over the epochs. {caption}"),
         }
-
-
-def _mistakes(now: Results, params: Params) -> dict[str, Any]:
-    from stages.evaluate import MISTAKES, classify
-    from toypipe.evaluation.drawing import picture_of, png, probability
-    from toypipe.evaluation.metrics import confident_mistakes
-
-    try:
-        split, logits = classify(
-            params.evaluate, device="auto", checkpoint=CHECKPOINT, test_images=TEST_IMAGES
-        )
-    except ToypipeError as error:
-        return {"left_out": f"{error}.", "mistakes": []}
-    names = split.classes
-    pairs = [
-        (names[actual], names[called])
-        for actual, called in zip(split.labels.tolist(), logits.argmax(1).tolist(), strict=True)
+        for title, columns, caption in drawn
     ]
-    # Another device rounds otherwise and may tip an image or two.
+
+
+def _mistakes(now: Results, params: EvaluateParams) -> str | list[dict[str, Any]]:
+    """Return the most confident mistakes, or why the page leaves them out."""
+    try:
+        classifier = load_checkpoint(CHECKPOINT, pick_device("auto"))
+        split = load_split(TEST_IMAGES)
+        logits = classify(classifier, split, batch_size=params.batch_size, views=params.views)
+    except ToypipeError as error:
+        return f"{error}."
+    names = split.classes
+    outcomes = zip(split.labels.tolist(), logits.argmax(1).tolist(), strict=True)
+    pairs = [(names[actual], names[predicted]) for actual, predicted in outcomes]
+    # Another device rounds differently, which may change the class of a few images.
     same = sum(ours == theirs for ours, theirs in zip(pairs, now.pairs, strict=False))
     if len(pairs) != len(now.pairs) or same < 0.99 * len(pairs):
-        reason = "the checkpoint is not the one whose results lie here; `dvc repro` makes both."
-        return {"left_out": reason, "mistakes": []}
-    shown = []
-    for mistake in confident_mistakes(logits, split, MISTAKES):
-        image = base64.b64encode(png(picture_of(split.images[mistake.image], largest=128))).decode()
-        actual, predicted = names[mistake.actual], names[mistake.predicted]
-        shown.append(
-            {
-                "source": f"data:image/png;base64,{image}",
-                "actual": actual,
-                "predicted": predicted,
-                "probability": probability(mistake.probability),
-                "alt": f"Test image {mistake.image}: {actual}, taken for {predicted}",
-            }
-        )
-    return {"left_out": None, "mistakes": shown}
+        return "the results are not those of this checkpoint; `dvc repro` makes them agree."
+    return [
+        {
+            "image": mistake.image,
+            "png": png(picture_of(split.images[mistake.image], largest=128)),
+            "actual": names[mistake.actual],
+            "predicted": names[mistake.predicted],
+            "probability": mistake.probability,
+        }
+        for mistake in confident_mistakes(logits, split, MISTAKES)
+    ]

@@ -1,8 +1,7 @@
-"""What results were made of, and how to make them again."""
+"""The commit and the parameters that results belong to."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -16,58 +15,46 @@ PARAMS = Path("params.yaml")
 TRACKED = ("params.yaml", "dvc.yaml", "dvc.lock", "data/reports", "stages", "toypipe")
 
 
-def describe_origin(params: Params) -> dict[str, Any]:
-    """Say, for the page, what the results were made of and how to make them again."""
+class Difference(NamedTuple):
+    """A parameter with two values, as params.yaml writes them."""
+
+    key: str
+    then: str
+    now: str
+
+
+def current_commit() -> tuple[str, bool]:
+    """Return the short hash of the commit, if there is one, and whether the project differs."""
     try:
         commit = git("rev-parse", "--short", "HEAD").strip()
     except ToypipeError:
-        commit = ""
-    commands = ["make setup", ". .venv/bin/activate", "dvc repro"]
-    if not commit:
-        origin = "The project is not in Git, so nothing names its state but the parameters above."
-    elif git("status", "--porcelain", "--", *TRACKED):
-        origin = (
-            f"The project has changed since commit {commit}, so that commit alone does not name"
-            " what this is: commit first, then make the report again. To run what lies here:"
-        )
-    else:
-        origin = f"This is commit {commit}."
-        commands.insert(0, f"git checkout {commit}")
-    values = dict(flatten(params.model_dump()))
-    changed = differences(_recorded() or values, values)
-    return {
-        "origin": origin,
-        "commands": "\n".join(commands),
-        "params": [(key, _value(value)) for key, value in values.items()],
-        "unrecorded": ", ".join(f"{key}: {then}, now {value}" for key, then, value in changed),
-    }
+        return "", True
+    return commit, bool(git("status", "--porcelain", "--", *TRACKED))
 
 
-def _recorded() -> dict[str, Any]:
-    """Return the parameters that dvc.lock records, if it does."""
+def recorded_params() -> dict[str, Any] | None:
+    """Return the parameters in dvc.lock; None if it does not hold them all."""
     try:
         stages = YAML(typ="safe", pure=True).load(Path("dvc.lock"))["stages"]
-        sections = [stages[name]["params"]["params.yaml"] for name in Params.model_fields]
+        return {name: stages[name]["params"]["params.yaml"][name] for name in Params.model_fields}
     except (OSError, YAMLError, KeyError, TypeError):
-        return {}
-    return {key: value for section in sections for key, value in flatten(section)}
+        return None
 
 
-def differences(then: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield the parameters that differ, by flat keys: key, value then, value now."""
-    for key in dict.fromkeys([*then, *now]):
-        if then.get(key) != now.get(key):
-            yield key, _value(then.get(key)), _value(now.get(key))
+def differences(then: Any, params: Params) -> list[Difference]:
+    """Compare parameters with earlier ones; there are no differences if those are unknown."""
+    if not isinstance(then, dict):
+        return []
+    old, new = dict(flatten(then)), dict(flatten(params.model_dump()))
+    return [
+        Difference(key, written(old.get(key)), written(new.get(key)))
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
 
 
-def _value(value: Any) -> str:
-    """Write a parameter as params.yaml has it."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return str(value).lower()
-        case float():
-            return str(value).removesuffix(".0")
-        case _:
-            return str(value)
+def written(value: Any) -> str:
+    """Write a parameter as params.yaml does."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "true", False: "false"}[value]
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
