@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from toypipe.commands.git import file_at, find_commit
 from toypipe.errors import ToypipeError
-from toypipe.pipeline.inputs import flatten
+from toypipe.params.file import flatten
 
 if TYPE_CHECKING:  # they import torch, which reading metrics does not need
     from toypipe.evaluation.metrics import ClassMetrics, Metrics

@@ -23,7 +23,7 @@ from toypipe.evaluation.metrics import classify, confident_mistakes
 from toypipe.networks.checkpoint import load_checkpoint
 from toypipe.params.file import read_params
 from toypipe.params.schema import EvaluateParams
-from toypipe.pipeline.inputs import flatten
+from toypipe.params.file import flatten
 from toypipe.training.state import Epoch
 
 PAGE = Path("data/reports/index.html")

@@ -9,7 +9,7 @@ from ruamel.yaml.error import YAMLError
 from toypipe.commands.git import git
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import Params
-from toypipe.pipeline.inputs import flatten
+from toypipe.params.file import flatten
 
 PARAMS = Path("params.yaml")
 TRACKED = ("params.yaml", "dvc.yaml", "dvc.lock", "data/reports", "stages", "toypipe")
