@@ -18,9 +18,9 @@ from toypipe.evaluation.metrics import (
     confusion,
     measure,
     per_class,
-    predict,
 )
-from toypipe.networks.checkpoint import Classifier, load_checkpoint
+from toypipe.evaluation.metrics import classify as classify_split
+from toypipe.networks.checkpoint import load_checkpoint
 from toypipe.params.schema import EvaluateParams
 from toypipe.pipeline.files import Reads, Writes, publish
 from toypipe.pipeline.gpu_lock import own_gpu
@@ -113,25 +113,9 @@ def classify(
     Raises:
         ToypipeError: The checkpoint and the images are not there, or do not go together.
     """
-    target = pick_device(device)
-    classifier = load_checkpoint(checkpoint, target)
+    classifier = load_checkpoint(checkpoint, pick_device(device))
     split = load_split(test_images)
-    _require_same(classifier, split)
     with explained("evaluate.batch_size", params.batch_size):
-        logits = predict(
-            classifier.model,
-            split.images.to(target),
-            batch_size=params.batch_size,
-            views=params.views,
-        )
-    return split, logits
-
-
-def _require_same(classifier: Classifier, split: Split) -> None:
-    """Refuse a network that was trained on other images than these."""
-    if (classifier.size, classifier.classes) != (split.size, split.classes):
-        raise ToypipeError(
-            f"the checkpoint is for {classifier.size}-pixel images of"
-            f" {', '.join(classifier.classes)}, but the test images have {split.size} pixels and"
-            f" are of {', '.join(split.classes)}: run `toypipe train` (or `dvc repro`) again"
+        return split, classify_split(
+            classifier, split, batch_size=params.batch_size, views=params.views
         )

@@ -25,7 +25,7 @@ from toypipe.pipeline.resume import RunFolder, claim
 from toypipe.pipeline.signals import Interrupted, interrupts
 from toypipe.training.holdout import hold_out
 from toypipe.training.loop import Step, begin, require_finite, train
-from toypipe.training.state import Epoch, Run
+from toypipe.training.state import Epoch, TrainingState
 
 
 def run(
@@ -105,7 +105,7 @@ def _train(
     normalize = build_normalize(params.normalize, training.images)
     shape = Shape(training.size, len(training.classes))
 
-    def fresh() -> Run:
+    def fresh() -> TrainingState:
         model = build_model(params.model, shape, normalize, params.seed)
         fit_whitening(model, training.images)
         _require_fit(model, training, params)
@@ -135,7 +135,11 @@ def _train(
 
 
 def keep_state(
-    events: Iterator[Step | Epoch], run: Run, folder: RunFolder, params: TrainParams, images: int
+    events: Iterator[Step | Epoch],
+    run: TrainingState,
+    folder: RunFolder,
+    params: TrainParams,
+    images: int,
 ) -> Iterator[Step | Epoch]:
     """Pass the events of a run on; save its state in good time, and when it is asked to end.
 
@@ -172,7 +176,7 @@ def keep_state(
             )
 
 
-def _place(run: Run) -> str:
+def _place(run: TrainingState) -> str:
     """Say where a run stands."""
     steps = f" and {run.steps} of {len(run.losses)} steps" if run.steps else ""
     return f"epoch {len(run.epochs)}{steps}"

@@ -18,7 +18,7 @@ from toypipe.networks.normalize import build_normalize
 from toypipe.pipeline import resume as runs
 from toypipe.pipeline.resume import RunFolder, claim, list_runs, prune, remove, runs_folder
 from toypipe.training.loop import begin
-from toypipe.training.state import Run
+from toypipe.training.state import TrainingState
 
 VALUES = {"params": {"epochs": 3}, "inputs": {"code": "abc"}}
 MACHINE = {"device": "cpu"}
@@ -30,7 +30,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def make_run() -> Run:
+def make_run() -> TrainingState:
     """Return a run that is about to begin."""
     params, split = make_train_params(), make_split(8)
     normalize = build_normalize("unit", split.images)

@@ -24,7 +24,7 @@ from toypipe.data.files import json_bytes, whole
 from toypipe.errors import BusyError, ToypipeError
 
 if TYPE_CHECKING:
-    from toypipe.training.state import Run
+    from toypipe.training.state import TrainingState
 
 LARGEST = 2**30
 """Bytes that all folders together may hold; the one that was used longest ago goes first."""
@@ -91,7 +91,7 @@ class RunFolder:
         interval = min(LATEST, max(SOONEST, 200 * self._cost))
         return time.monotonic() - self._saved > interval
 
-    def save(self, run: "Run") -> None:
+    def save(self, run: "TrainingState") -> None:
         """Write down where a run stands, also for after a power cut."""
         import torch  # not what lists runs
 
@@ -107,7 +107,7 @@ class RunFolder:
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
-    def restore(self, run: "Run") -> bool:
+    def restore(self, run: "TrainingState") -> bool:
         """Put a run where it was when it was saved last; False if there is nothing to go on from.
 
         Raises:
@@ -179,7 +179,7 @@ class Follower(RunFolder):
         """Leave it to the first."""
         return False
 
-    def save(self, run: "Run") -> None:
+    def save(self, run: "TrainingState") -> None:
         """Tell the first what it has to save."""
         run.state_dict()
 
