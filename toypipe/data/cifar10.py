@@ -35,11 +35,8 @@ def read_cifar10(
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 
-    Args:
-        raw: Holds the extracted data set or the archive; if neither is complete, the archive is
-            downloaded to it. All md5 sums are checked.
-        urls: Where to download the archive from, the best source first.
-        watch: Passes on how many bytes of the download have arrived, for example to show them.
+    The folder `raw` has the extracted data set or the archive. If neither is complete, the archive
+    is downloaded to it; `watch` passes on how many bytes have arrived. All md5 sums are checked.
 
     Raises:
         ToypipeError: The data set is neither there nor can be downloaded.

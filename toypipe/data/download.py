@@ -61,8 +61,10 @@ def _fetch(urls: Sequence[str], part: Path, size: int, md5: str) -> Iterator[int
     """Complete the part: ask the sources in turn until they fail or make no progress."""
     reasons: dict[str, str] = {}
     failed = wrong = 0
-    best = _length(part)
-    while not _is_complete(part, size, md5):
+    if (best := _length(part)) >= size and not _is_right(part, size, md5):
+        part.unlink()
+        best = 0
+    while not _is_right(part, size, md5):
         if max(failed, wrong) >= FAILURES:
             raise ToypipeError("\n".join(f"  {url}: {why}" for url, why in reasons.items()))
         time.sleep(PAUSE * failed)
@@ -71,8 +73,9 @@ def _fetch(urls: Sequence[str], part: Path, size: int, md5: str) -> Iterator[int
             slowest = SLOW if failed <= 1 and url != urls[-1] else CRAWL
             try:
                 yield from _receive(url, part, size, slowest)
-                if _is_complete(part, size, md5):
+                if _is_right(part, size, md5):
                     return
+                part.unlink()
                 wrong, best = wrong + 1, 0
                 # It may have resumed another's wrong bytes: next time it starts the file.
                 urls = [url, *(other for other in urls if other != url)]
@@ -123,14 +126,6 @@ def _accept(response: requests.Response, had: int, size: int) -> int:
     if (length := headers.get("Content-Length", str(size))) != str(size):
         raise ToypipeError(f"it has {length} bytes instead of {size}")
     return 0
-
-
-def _is_complete(part: Path, size: int, md5: str) -> bool:
-    """Tell whether the part is the file; remove it if it has enough bytes, but wrong ones."""
-    complete = _is_right(part, size, md5)
-    if not complete and _length(part) >= size:
-        part.unlink()
-    return complete
 
 
 def _is_right(path: Path, size: int, md5: str) -> bool:

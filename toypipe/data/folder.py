@@ -14,11 +14,9 @@ SHOWN = 10  # problems to list; the others are counted
 def read_folder(path: Path, size: int) -> tuple[Split, Split]:
     """Return training and test images, in alphabetical order of classes and files, on the CPU.
 
-    Hidden files, whose names start with a dot, are skipped; every other file must be an image.
-
-    Args:
-        path: Has the folders `train` and `test`; both have a folder for each of the same classes.
-        size: Width and height of the result, in pixels: images are cropped and resized.
+    `path` has the folders `train` and `test`; both have a folder for each of the same classes.
+    Images are cropped and resized to `size` pixels in width and height. Hidden files, whose names
+    start with a dot, are skipped; every other file must be an image.
 
     Raises:
         ToypipeError: A folder is missing or empty, the classes differ, or files are not images.

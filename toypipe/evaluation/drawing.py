@@ -1,7 +1,6 @@
 """Results as small images: the same bytes for the same results.
 
-Pillow draws them in milliseconds, with its own font. Importing a plotting library would take longer
-than testing the network.
+Pillow draws them in milliseconds, with its own font; a plotting library takes seconds to import.
 """
 
 import io
@@ -21,13 +20,9 @@ TEXT, SMALL = ImageFont.load_default(15), ImageFont.load_default(12)
 
 
 def draw_confusion(counts: Tensor, classes: Sequence[str]) -> bytes:
-    """Draw, as a PNG, how often each class is taken for each other, in numbers for 24 classes.
+    """Draw, as a PNG, the result of `confusion`; up to 24 classes have numbers.
 
     The darker a cell, the larger its share of the images of that class.
-
-    Args:
-        counts: int64 of shape (classes, classes), with a row for each actual class.
-        classes: Their names.
     """
     cell = min(max(720 // len(classes), 4), 56)
     named, numbered = cell >= 14, cell >= 30

@@ -137,14 +137,10 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def confusion(predicted: Tensor, split: Split) -> Tensor:
-    """Count how often each class is predicted for each class.
+    """Count how often each class is predicted for each class: int64 of shape (classes, classes).
 
-    Args:
-        predicted: Class numbers, int64 of shape (N,), on the CPU.
-        split: The images that they are for.
-
-    Returns:
-        int64 of shape (classes, classes): a row for each actual class, a column for each predicted.
+    It has a row for each actual and a column for each predicted class. The predicted class numbers
+    are int64 of shape (N,), on the CPU.
     """
     classes = len(split.classes)
     pairs = split.labels.cpu() * classes + predicted

@@ -12,8 +12,7 @@ from toypipe.training.augment import draw_mirrored, draw_shifts, mirror_and_shif
 class Batches:
     """Every image once an epoch; the seed and the epoch decide order and augmentation.
 
-    All state is in tensors on the device that are never replaced, so that a CUDA graph can capture
-    `take`.
+    A CUDA graph can capture `take`: all its state is in tensors that are never replaced.
     """
 
     def __init__(self, split: Split, augment: Augment, seed: int) -> None:
