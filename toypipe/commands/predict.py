@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from toypipe.compute.devices import DeviceName, pick_device
+from toypipe.compute import DeviceName
+from toypipe.compute.devices import pick_device
 from toypipe.data.pictures import read_picture
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.metrics import predict

@@ -24,7 +24,7 @@ from toypipe.pipeline.signals import Interrupted, interrupts
 if TYPE_CHECKING:
     from toypipe.params.schema import TrainParams
     from toypipe.training.loop import Step
-    from toypipe.training.state import Epoch, Run
+    from toypipe.training.state import Epoch, TrainingState
 
 SOONEST, LATEST = 1.0, 55.0
 """Seconds between two saved states: within these, saving costs half a percent of the time."""
@@ -69,7 +69,7 @@ class RunFolder:
         interval = min(LATEST, max(SOONEST, 200 * self._cost))
         return self._writes and time.monotonic() - self._saved > interval
 
-    def save(self, run: "Run", *, finished: bool = False) -> None:
+    def save(self, run: "TrainingState", *, finished: bool = False) -> None:
         """Write the state to the disk, safe from a power cut. All processes must call this."""
         import torch  # `toypipe runs` does without it
 
@@ -89,7 +89,7 @@ class RunFolder:
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
-    def resume(self, build: "Callable[[], Run]") -> "Run":
+    def resume(self, build: "Callable[[], TrainingState]") -> "TrainingState":
         """Build a run and put it where it was saved last.
 
         Without a sound saved state, the run is a fresh one.
@@ -160,7 +160,7 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
 
 def kept(
     events: "Iterator[Step | Epoch]",
-    run: "Run",
+    run: "TrainingState",
     folder: RunFolder,
     params: "TrainParams",
     images: int,
@@ -198,7 +198,7 @@ def kept(
     interrupts.raise_received("the training is finished; the same command delivers it")
 
 
-def place(run: "Run") -> str:
+def place(run: "TrainingState") -> str:
     """Say where a run stands."""
     steps = f" and {run.steps} of {len(run.losses)} steps" if run.steps else ""
     return f"epoch {len(run.epochs)}{steps}"
