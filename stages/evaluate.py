@@ -53,7 +53,7 @@ def run(
         logits = classify(classifier, split, batch_size=params.batch_size, views=params.views)
         if distributed.rank() > 0:
             return None
-    stage.loaded()
+    stage.require_unchanged()  # now that everything is loaded
     metrics, predicted, names = measure(logits, split), logits.argmax(1), split.classes
     if not math.isfinite(metrics.loss):
         raise ToypipeError(

@@ -39,7 +39,7 @@ def run(
         splits = read_folder(Path(params.dataset.path), params.dataset.size)
     else:
         splits = read_cifar10(_find_raw(raw), [url] if url else MIRRORS, show_download)
-    stage.loaded()
+    stage.require_unchanged()  # now that everything is loaded
     with stage.publish(train, test) as files:
         for file, split in zip(files, splits, strict=True):
             save_split(file, split)

@@ -59,7 +59,7 @@ def run(
         del split  # as large as the two together
         with explained("train.batch_size", params.batch_size):
             run = folder.resume(lambda: _build(params, training, target))
-            stage.loaded()
+            stage.require_unchanged()  # now that everything is loaded
             held_out = validation.to(target) if validation else None
             events = train(run, training.to(target), held_out, params)
             for _ in show(kept(events, run, folder, params, len(training))):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from toypipe.compute.devices import DeviceName, describe, explained, pick_device
+from toypipe.compute import DeviceName
+from toypipe.compute.devices import describe, explained, pick_device
 from toypipe.errors import ToypipeError
 
 

@@ -6,8 +6,8 @@ Where torchrun runs the command already, on one or more hosts, the command just 
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from toypipe import errors
@@ -33,18 +33,6 @@ def in_processes(wanted: str, device: DeviceName) -> None:
         SystemExit: The processes ended: 0 if all succeeded, 1 if one failed (its message is
             printed), 128 and the signal's number after a signal.
     """
-    count = _count(wanted, device)
-    if count == 1 or "RANK" in os.environ:
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // count)))
-    with _own_gpus(count, device):
-        sys.exit(_launch(count))
-
-
-def _count(wanted: str, device: DeviceName) -> int:
-    if wanted == "1":
-        return 1
     if wanted != "auto" and not (wanted.isdecimal() and int(wanted) > 0):
         raise ToypipeError(
             f"--processes (or TOYPIPE_PROCESSES) is {wanted}, expected a number from 1 on, or auto"
@@ -53,32 +41,21 @@ def _count(wanted: str, device: DeviceName) -> int:
     import torch
 
     from toypipe.compute.devices import pick_device
-
-    kind, gpus = pick_device(device).type, torch.cuda.device_count()
-    if wanted == "auto":
-        return gpus if kind == "cuda" else 1
-    if kind != "cpu" and int(wanted) > (most := gpus if kind == "cuda" else 1):
-        raise ToypipeError(
-            f"{wanted} processes need {wanted} GPUs, but {kind} has {most}: ask for fewer, or for"
-            " --device cpu"
-        )
-    return int(wanted)
-
-
-@contextmanager
-def _own_gpus(count: int, device: DeviceName) -> Iterator[None]:
-    """Lock a GPU for each process, where they compute on GPUs."""
-    from toypipe.compute.devices import pick_device
-
-    if pick_device(device).type != "cuda":
-        yield
-        return
     from toypipe.pipeline.gpu_lock import lock_gpus, visible_gpus
 
-    names = visible_gpus()
-    with lock_gpus(count, names) as indices:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{names[index]}" for index in indices)
-        yield
+    kind = pick_device(device).type
+    gpus = visible_gpus() if kind == "cuda" else {}
+    count = (len(gpus) or 1) if wanted == "auto" else int(wanted)
+    if count == 1 or "RANK" in os.environ:
+        return
+    if kind == "mps":
+        raise ToypipeError("only one process can compute on mps: leave out --processes")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // count)))
+    with ExitStack() as locks:
+        if gpus:
+            own = locks.enter_context(lock_gpus(count, gpus))
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{gpus[index]}" for index in own)
+        sys.exit(_launch(count))
 
 
 def _launch(count: int) -> int:

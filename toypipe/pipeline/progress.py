@@ -31,48 +31,10 @@ def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
     Under DVC there is no bar, even on a terminal, because DVC prints lines of its own.
     """
     if os.environ.get("RANK", "0") != "0":
-        return events
-    return _bar(events) if _has_terminal() else _lines(events)
-
-
-def show_download(events: Iterator[int]) -> Iterator[int]:
-    """Pass on the number of bytes of CIFAR-10 that have arrived, and show it."""
-    return _download_bar(events) if _has_terminal() else _download_lines(events)
-
-
-def _has_terminal() -> bool:
-    return sys.stderr.isatty() and "DVC_STAGE" not in os.environ
-
-
-def _progress(*columns: ProgressColumn, refresh: bool) -> Progress:
-    """Return a bar that disappears at its end, between columns of text."""
-    first, *others = columns
-    left = (TimeRemainingColumn(), TextColumn("left"))
-    return Progress(
-        *(first, BarColumn(bar_width=None), *others, *left),
-        console=Console(stderr=True),
-        expand=True,
-        auto_refresh=refresh,
-        transient=True,
-    )
-
-
-def _lines(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
-    step, start = None, time.monotonic()
-    for event in events:
-        if isinstance(event, Step):
-            step = event
-        else:
-            now = time.monotonic()
-            print(_line(step, event, now - start), file=sys.stderr, flush=True)
-            step, start = None, now
-        yield event
-
-
-def _bar(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
+        yield from events
+        return
     figures = TextColumn("loss {task.fields[loss]}  {task.fields[speed]} images/s ")
-    bar = _progress(TextColumn("epoch {task.fields[epoch]}"), figures, refresh=False)
-    with bar:
+    with _bar(TextColumn("epoch {task.fields[epoch]}"), figures, refresh=False) as bar:
         task = bar.add_task("", total=None, epoch="", loss="", speed="")
         step, start = None, time.monotonic()
         shown = start
@@ -84,7 +46,7 @@ def _bar(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
                 step, start = None, now
             else:
                 step = event
-                if now - shown > REFRESH:
+                if not bar.disable and now - shown > REFRESH:
                     shown = now
                     bar.update(
                         task,
@@ -96,6 +58,39 @@ def _bar(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
                         refresh=True,
                     )
             yield event
+
+
+def show_download(events: Iterator[int]) -> Iterator[int]:
+    """Pass on the number of bytes of CIFAR-10 that have arrived, and show it.
+
+    Without a bar there is a line for every tenth, and every ten seconds where a tenth takes longer.
+    """
+    name, figures = TextColumn("downloading CIFAR-10"), (DownloadColumn(), TransferSpeedColumn())
+    tenth, shown = -1, 0.0
+    with _bar(name, *figures, refresh=True) as bar:
+        task = bar.add_task("", total=ARCHIVE_BYTES)
+        for arrived in events:
+            bar.update(task, completed=arrived)
+            now, done = time.monotonic(), arrived * 10 // ARCHIVE_BYTES
+            if bar.disable and (done != tenth or now - shown > QUIET):
+                tenth, shown = done, now
+                line = f"downloading CIFAR-10: {arrived / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB"
+                bar.console.print(line, highlight=False, soft_wrap=True)
+            yield arrived
+
+
+def _bar(*columns: ProgressColumn, refresh: bool) -> Progress:
+    """Return a bar that disappears at its end; on anything but a terminal, it is disabled."""
+    first, *others = columns
+    left = (TimeRemainingColumn(), TextColumn("left"))
+    return Progress(
+        *(first, BarColumn(bar_width=None), *others, *left),
+        console=Console(stderr=True),
+        expand=True,
+        auto_refresh=refresh,
+        transient=True,
+        disable=not sys.stderr.isatty() or "DVC_STAGE" in os.environ,
+    )
 
 
 def _line(last: Step | None, epoch: Epoch, seconds: float) -> str:
@@ -111,24 +106,3 @@ def _line(last: Step | None, epoch: Epoch, seconds: float) -> str:
     if last is not None:
         text += f", {(last.images - last.begun) / seconds:,.0f} images/s"
     return text
-
-
-def _download_lines(events: Iterator[int]) -> Iterator[int]:
-    """Print a line for every tenth, and every ten seconds where a tenth takes longer."""
-    tenth, shown = -1, 0.0
-    for arrived in events:
-        now = time.monotonic()
-        if arrived * 10 // ARCHIVE_BYTES != tenth or now - shown > QUIET:
-            tenth, shown = arrived * 10 // ARCHIVE_BYTES, now
-            line = f"downloading CIFAR-10: {arrived / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB"
-            print(line, file=sys.stderr, flush=True)
-        yield arrived
-
-
-def _download_bar(events: Iterator[int]) -> Iterator[int]:
-    name, figures = TextColumn("downloading CIFAR-10"), (DownloadColumn(), TransferSpeedColumn())
-    with _progress(name, *figures, refresh=True) as bar:
-        task = bar.add_task("", total=ARCHIVE_BYTES)
-        for arrived in events:
-            bar.update(task, completed=arrived)
-            yield arrived

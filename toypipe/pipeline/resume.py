@@ -109,7 +109,7 @@ class RunFolder:
             self.say(UNSOUND)
             return build()
         if self.record.finished:
-            force = f"`toypipe runs --clear {self.path.name}` before it forces real work"
+            force = f"to train again, run `toypipe runs --clear {self.path.name}` first"
             self.say(f"this training is finished (run {self.path.name}): delivering it; {force}")
         else:
             self.say(f"resuming after {place(run)}")

@@ -24,21 +24,10 @@ Writes = Annotated[Path, "writes"]
 PARAMS = Path("params.yaml")
 
 
-class Stage:
-    """A stage that is running."""
+class Stage(Inputs):
+    """A stage that is running: its guarded inputs, and its outputs."""
 
-    def __init__(self, name: str, params_file: Path, overrides: Sequence[str]) -> None:
-        """Note the inputs and read the parameters; see `Inputs`."""
-        self.name = name
-        self._inputs = Inputs(name, params_file, overrides)
-        self.params = self._inputs.params
-        self.md5 = self._inputs.md5
-        """The md5 of each input file, by its name; None for a missing one."""
-        self.published = False
-
-    def loaded(self) -> None:
-        """Compare the inputs, now that the stage has loaded them; see `Inputs`."""
-        self._inputs.require_unchanged()
+    published = False
 
     @contextmanager
     def publish(self, *paths: Path) -> Iterator[list[IO[bytes]]]:
@@ -51,7 +40,7 @@ class Stage:
             yield files
             for file in files:
                 file.flush()  # a full disk shows here, before any file has its name
-            self._inputs.require_unchanged()
+            self.require_unchanged()
         self.published = True
 
 
