@@ -37,7 +37,8 @@ NUMBER = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{7,}\b|-?\d[\d.,]*(?:e-?\d+)?")
 SKIPPED = re.compile(r"didn't change, skipping|^$")
 """What DVC says of stages that are up to date."""
 REDIRECTED = re.compile(r"\d?>\S+")
-ASSIGNED = re.compile(r"[A-Z_]\w*=")
+PREFIX = re.compile(r"[A-Z_]\w*=|time$")
+"""What may stand before a command."""
 FUNCTION = 'toypipe() { python -m stages "$@"; }; '
 """The `toypipe` on the path is another project's: that of this checkout."""
 
@@ -121,9 +122,9 @@ def test_what_is_copied_from_a_page_does_what_the_page_shows(
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_and_options_exist(page: Path) -> None:
-    """What a page names exists, also where it is not run: commands, options, make targets, files."""
+    """What a page names exists, run or not: commands, their options, make targets, scripts."""
     text = page.read_text()
-    inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
+    inline = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
     shown = [command.text for block in read_blocks(page) for command in block.commands]
     for line in [*shown, *inline]:
         for parts in _split(line):
@@ -143,7 +144,7 @@ def _split(line: str) -> Iterator[list[str]]:
         if token[0] in "|&;":
             yield command
             command = []
-        elif command or not (ASSIGNED.match(token) or token == "time"):
+        elif command or not PREFIX.match(token):
             command.append(token)
 
 
@@ -156,10 +157,10 @@ def _require(command: list[str]) -> None:
             start = arguments.index("stages") + 1
             _require_toypipe(arguments[start], arguments[start + 1 :])
         case ["dvc", *arguments] if arguments:
-            get_main_parser().parse_args(arguments)  # type: ignore[no-untyped-call]
+            get_main_parser().parse_args(arguments)
         case ["make", *targets]:
             makefile = (ROOT / "Makefile").read_text()
-            assert set(targets) <= set(re.findall(r"^([a-z-]+):", makefile, re.M)), command
+            assert set(targets) <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)), command
         case ["python", script, *arguments] if script.endswith(".py"):
             source = (ROOT / script).read_text()
             options = [word for word in arguments if re.match(r"--?[a-zA-Z]", word)]
