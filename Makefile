@@ -33,10 +33,11 @@ benchmark: $(PEERS)/.ready ## compare the training loop with six frameworks, in 
 benchmark-quick: $(READY) ## compare it with the tutorial's loop only; three minutes
 	python benchmarks/compare.py --repeats 3 --only toypipe --only bare_step --only tutorial
 
-check: $(READY) ## lint and check the types
+check: $(READY) ## lint, check the types and the layers of imports
 	ruff check
 	ruff format --check
 	mypy
+	lint-imports
 
 docs: $(READY) ## write docs/reference.md and docs/params.schema.json anew, from the code
 	python docs/generate.py

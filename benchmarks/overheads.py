@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toypipe.params.schema import Cifar10, PrepareParams
+from toypipe.pipeline.stage import Stage
 
 TO_THE_FIRST_STEP = """
 import os, sys
@@ -133,7 +134,9 @@ def prepare(folder: Path) -> float:
 
     start = time.perf_counter()
     stage.run(
+        Stage("prepare", Path("recipes/toy.yaml"), []),
         PrepareParams(dataset=Cifar10(name="cifar10")),
+        url=None,
         train=folder / "train.pt",
         test=folder / "test.pt",
     )

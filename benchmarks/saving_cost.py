@@ -16,12 +16,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from stages.train import keep_state
 from toypipe.data.split import load_split
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
 from toypipe.params.file import read_params
-from toypipe.pipeline.resume import RunFolder
+from toypipe.pipeline.resume import RunFolder, kept
 from toypipe.training.holdout import hold_out
 from toypipe.training.loop import Step, begin, train
 from toypipe.training.state import Epoch, Run
@@ -36,9 +35,9 @@ class Counted(RunFolder):
         """Let time pass that is not this run's."""
         self._saved += seconds
 
-    def save(self, run: Run) -> None:  # noqa: D102
+    def save(self, run: Run, *, finished: bool = False) -> None:  # noqa: D102
         start = time.perf_counter()
-        super().save(run)
+        super().save(run, finished=finished)
         self.saved, self.seconds = self.saved + 1, self.seconds + time.perf_counter() - start
 
 
@@ -56,7 +55,7 @@ def main(epochs: float) -> None:
         def events(*, save: bool) -> Iterator[Step | Epoch]:
             run = begin(build_model(params.model, shape, normalize, params.seed), params)
             plain = train(run, training, validation, params)
-            return keep_state(plain, run, folder, params, len(training)) if save else plain
+            return kept(plain, run, folder, params, len(training)) if save else plain
 
         runs = {name: events(save=name == "saving") for name in ("saving", "not saving")}
         seconds: dict[str, list[float]] = {name: [] for name in runs}

@@ -1,31 +1,23 @@
-"""Stage `check`: stop bad parameters before DVC removes the last good results."""
+"""Stage `check`: stop invalid parameters before DVC removes the last good results."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toypipe.params.file import read_params
-from toypipe.pipeline.files import Reads, Writes, publish
+from toypipe.params.schema import Params
+from toypipe.pipeline.stage import Reads, Stage, Writes
 
 
 def run(
-    overrides: Sequence[str] = (),
+    stage: Stage,
+    params: Params,  # noqa: ARG001 - valid: `Stage` has read them
     *,
-    unchanged: Callable[[], None] = lambda: None,
-    params: Reads = Path("params.yaml"),
+    params_yaml: Reads = Path("params.yaml"),
     params_ok: Writes = Path("data/params.ok"),
-) -> None:
-    """Validate a parameter file.
+) -> str:
+    """Confirm that the parameter file is valid; return a line for the user.
 
-    Args:
-        overrides: Changes for this call, with the grammar of `dvc exp run -S`.
-        unchanged: Raises if the file has changed since it was noted.
-        params: The file.
-        params_ok: Where to say so, in the same bytes every time: so new parameters that are fine
-            leave the later stages to judge by the sections that they read.
-
-    Raises:
-        ToypipeError: There are problems; the message lists them all.
+    The confirmation has the same bytes every time, so that valid new parameters rerun only the
+    stages whose own sections have changed.
     """
-    read_params(params, overrides)
-    with publish(params_ok, unchanged=unchanged) as (file,):
+    with stage.publish(params_ok) as (file,):
         file.write(b"ok\n")
+    return f"{params_yaml} is valid"

@@ -104,9 +104,7 @@ def make_project(path: Path, *, each: int = 6, epochs: int = 2) -> Project:
     project.edit("params.yaml", "epochs: 20 ", f"epochs: {epochs} ")
     project.edit("params.yaml", "batch_size: 32\n", "batch_size: 4\n")
     project.edit("params.yaml", "validation: 5000 ", "validation: 2 ")
-    before = (
-        "      - data/params.ok\n      - toypipe/pipeline/files.py\n      - stages/prepare.py\n"
-    )
+    before = "      - stages/prepare.py\n"
     if "      - data/mine\n" not in (ROOT / "dvc.yaml").read_text():
         project.edit("dvc.yaml", before, f"      - data/mine\n{before}")
     project.run("git", "init", "--quiet", "--initial-branch", "main")

@@ -15,8 +15,10 @@ from toypipe.data.split import Split, save_split
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier, save_checkpoint
 from toypipe.networks.normalize import build_normalize
+from toypipe.params.architectures import Arch
 from toypipe.params.file import read_params
-from toypipe.params.schema import Arch, Speedrun, Torchvision, Toy, TrainParams
+from toypipe.params.schema import Speedrun, Torchvision, Toy, TrainParams
+from toypipe.pipeline.stage import Stage
 
 Network = Arch | Literal["toy", "speedrun"]
 
@@ -87,6 +89,7 @@ def finish_run(root: Path) -> None:
         file.write(csv_bytes(header, [(1, 2.0, 1.9, 0.3, 0.01), (2, 1.5, 1.6, 0.45, 0.01)]))
     reports = root / "data/reports"
     evaluate.run(
+        Stage("evaluate", PARAMS, []),
         params.evaluate,
         device="cpu",
         checkpoint=root / "data/model/checkpoint.pt",

@@ -1,30 +1,30 @@
-"""What a user can cause, each with the exit code that a command ends with."""
+"""Errors that a user can cause, each with the exit code of the command that raises it."""
 
 from typing import ClassVar
 
 
 class ToypipeError(ValueError):
-    """Something outside the code is wrong: parameters, files, a device.
+    """Parameters, files or a device are wrong, not the code.
 
-    The message is what the user reads: what was found, what was expected, what to do.
+    The message is for the user: what was found, what was expected, what to do.
     """
 
     exit_code: ClassVar[int] = 2
 
 
 class InputsChangedError(ToypipeError):
-    """What a stage was given changed while it ran: DVC would record what was not used."""
+    """The inputs of a stage changed while it ran: DVC would record inputs that were not used."""
 
     exit_code = 3
 
 
 class BusyError(ToypipeError):
-    """Another process is at the same work."""
+    """Another process is doing the same work."""
 
     exit_code = 75
 
 
 class LostError(ToypipeError):
-    """Another process of the same training has gone; what was saved can be gone on with."""
+    """Another process of the same training ended; the training can be resumed."""
 
-    exit_code = 143
+    exit_code = 1

@@ -19,7 +19,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def write(folder: Path, accuracy: object, validation_loss: object = 1.0) -> None:
-    """Write the metrics that a run might have come to."""
+    """Write the metrics of a run."""
     reports = folder / "data/reports"
     reports.mkdir(parents=True, exist_ok=True)
     (reports / "test.json").write_text(json.dumps({"accuracy": accuracy, "loss": 1.25}))
@@ -74,7 +74,7 @@ def test_bounds_that_hold_are_named_in_one_line() -> None:
 
 @pytest.mark.usefixtures("here")
 def test_each_bound_that_is_violated_has_a_line() -> None:
-    """And those that hold have none."""
+    """Bounds that hold are not mentioned."""
     status, lines = run_gate(
         *("--min", "test.accuracy=0.6615", "--min", "test.loss=0", "--max", "test.loss=1.2"),
         *("--max-drop", "0.0099", "--against", "HEAD~1"),
@@ -91,15 +91,15 @@ def test_each_bound_that_is_violated_has_a_line() -> None:
 
 
 def test_a_rise_is_no_drop(here: Path) -> None:
-    """What lies in the workspace counts, committed or not."""
+    """The files in the workspace count, committed or not."""
     write(here, 0.7)
 
     assert run_gate("--max-drop", "0", "--against", "main")[0] == 0
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), True, "0.9", [1]])
-def test_what_is_no_number_passes_no_bound(here: Path, value: object) -> None:
-    """Neither a minimum, nor a maximum, nor a drop."""
+def test_a_value_that_is_not_a_number_violates_every_bound(here: Path, value: object) -> None:
+    """It violates a minimum, a maximum and a drop."""
     write(here, value, validation_loss=value)
     bounds = ("--min", "test.accuracy=-1", "--max", "train.validation_loss=9")
     status, lines = run_gate(*bounds, "--max-drop", "1", "--against", "main")
@@ -114,19 +114,26 @@ def test_what_is_no_number_passes_no_bound(here: Path, value: object) -> None:
         ([], "there is nothing to check"),
         (["--max-drop", "0.01"], "--max-drop VALUE and --against REV go together"),
         (["--against", "main"], "--max-drop VALUE and --against REV go together"),
-        (["--min", "test.acuracy=0.6"], "but: test.accuracy, test.loss, train.validation_loss"),
+        (
+            ["--min", "test.acuracy=0.6"],
+            "there are: test.accuracy, test.loss, train.validation_loss",
+        ),
         (["--min", "test.accuracy"], "expected a number, such as test.accuracy=0.65"),
         (["--max", "test.accuracy=nan"], "expected a number"),
         (["--max-drop", "nan", "--against", "main"], "--max-drop: expected a number"),
         (["--max-drop", "-1", "--against", "main"], "expected 0 or more"),
         (["--max-drop", "0", "--against", "nowhere"], "fetch-depth: 0"),
         (["--max-drop", "0", "--against", "--help"], "no commit --help here"),
-        (["--max-drop", "0", "--against", "HEAD~2"], "HEAD~2 records no test accuracy"),
+        (["--max-drop", "0", "--against", "main"], "compared with themselves"),
+        (
+            ["--max-drop", "0", "--against", "HEAD~2"],
+            "the commit HEAD~2 has no data/reports/test.json",
+        ),
     ],
 )
 @pytest.mark.usefixtures("here")
-def test_what_makes_no_sense_is_refused(arguments: list[str], said: str) -> None:
-    """With what would make some, and not as a violated bound."""
+def test_bounds_without_sense_are_refused(arguments: list[str], said: str) -> None:
+    """Exit code 2, not that of a violated bound, and the message says what to give instead."""
     status, lines = run_gate(*arguments)
 
     assert status == 2
@@ -135,20 +142,22 @@ def test_what_makes_no_sense_is_refused(arguments: list[str], said: str) -> None
 
 @pytest.mark.parametrize("content", ["<<<<<<< HEAD", "[]"])
 def test_damaged_metrics_are_refused(here: Path, content: str) -> None:
-    """Here and in a commit, such as after a merge that went wrong."""
+    """Here and in a commit, for example after a failed merge."""
     (here / "data/reports/test.json").write_text(content)
     status, lines = run_gate("--min", "test.accuracy=0")
 
     assert status == 2
-    assert "holds no metrics" in lines[0]
+    assert "data/reports/test.json is not what toypipe writes: `dvc repro`" in lines[0]
 
     git(here, "commit", "--quiet", "--all", "--message", "Damaged")
     write(here, 0.7)
-    assert run_gate("--max-drop", "1", "--against", "HEAD")[0] == 2
+    status, lines = run_gate("--max-drop", "1", "--against", "HEAD")
+    assert status == 2
+    assert "data/reports/test.json of HEAD is not what toypipe writes" in lines[0]
 
 
 def test_missing_metrics_are_refused(here: Path) -> None:
-    """With how to get some."""
+    """The message says how to get them."""
     for path in (here / "data/reports").iterdir():
         path.unlink()
     status, lines = run_gate("--min", "test.accuracy=0")
@@ -158,20 +167,20 @@ def test_missing_metrics_are_refused(here: Path) -> None:
 
 
 def test_a_commit_without_a_number_is_nothing_to_compare_with(here: Path) -> None:
-    """A drop from null is neither small nor large."""
+    """A drop from null is neither small nor large, so it is refused."""
     write(here, None)
     git(here, "commit", "--quiet", "--all", "--message", "No number")
     write(here, 0.7)
     status, lines = run_gate("--max-drop", "1", "--against", "HEAD")
 
     assert status == 2
-    assert "no number for its accuracy, but None" in lines[0]
+    assert "test.accuracy of HEAD is null, which is not a number" in lines[0]
 
 
 def test_a_shallow_clone_is_enough(
     history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long as the commit is in it; of one that is not, it says how to get it."""
+    """It must hold the commit; for a missing one the message says how to get it."""
     git(tmp_path, "clone", "--quiet", "--depth", "2", history.as_uri(), str(tmp_path / "shallow"))
     monkeypatch.chdir(tmp_path / "shallow")
     assert run_gate("--max-drop", "0.01", "--against", "HEAD~1")[0] == 0
@@ -184,19 +193,21 @@ def test_a_shallow_clone_is_enough(
 def test_the_project_may_be_a_folder_of_a_repository(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files are named from where one stands."""
+    """Files are found from the current folder."""
     write(here / "vision", 0.9)
     git(here, "add", "--all")
     git(here, "commit", "--quiet", "--message", "A project within")
     monkeypatch.chdir(here / "vision")
+    assert run_gate("--max-drop", "0", "--against", "HEAD")[0] == 2
+    write(here / "vision", 0.91)
 
-    assert "from 0.9 at HEAD to 0.9" in run_gate("--max-drop", "0", "--against", "HEAD")[1][0]
+    assert "from 0.9 at HEAD to 0.91" in run_gate("--max-drop", "0", "--against", "HEAD")[1][0]
 
 
 def test_without_git_there_is_no_other_commit(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bounds on what lies here need none; the rest says what is missing."""
+    """Bounds on the metrics here need no Git; a drop says what is missing."""
     write(tmp_path / "elsewhere", 0.9)
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert run_gate("--min", "test.accuracy=0.9")[0] == 0

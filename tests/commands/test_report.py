@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from stages.cli import app
 from synthetic import finish_run
-from toypipe.commands import report
+from toypipe.commands.report import page as report
 from toypipe.data.files import csv_bytes, json_bytes
-from toypipe.evaluation.metrics import wilson_interval
+from toypipe.evaluation.statistics import wilson_interval
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def git(*arguments: str) -> None:
 
 
 def commit() -> None:
-    """Commit what lies here."""
+    """Commit everything in this folder."""
     if not Path(".git").exists():
         git("init")
         Path(".gitignore").write_text("data/model\ndata/prepared\ndata/reports/index.html\n")
@@ -48,7 +48,7 @@ def commit() -> None:
 
 
 def write_outcome(right: int, images: int, other: str = "dog") -> None:
-    """Write results in which so many of the images, the first ones, are classified right."""
+    """Write results in which the first `right` images are classified right."""
     low, high = wilson_interval(right, images)
     metrics = {"accuracy": right / images, "accuracy_low": low, "accuracy_high": high, "loss": 1.0}
     Path("data/reports/test.json").write_bytes(json_bytes(metrics))
@@ -58,20 +58,20 @@ def write_outcome(right: int, images: int, other: str = "dog") -> None:
 
 @pytest.mark.usefixtures("finished")
 def test_the_verdict_is_in_words() -> None:
-    """Accuracy, its interval and what guessing would give open the page, and its title."""
+    """The page and its title begin with the accuracy; its interval and that of guessing follow."""
     write_outcome(671, 1000)
     text = page()
 
     assert "<title>67.1 % accuracy: toypipe report</title>" in text
     assert "of 1,000 test images are classified right" in text
-    assert "95&nbsp;% confidence the network is right about 64.1 % to 69.9 %" in text
+    assert "95&nbsp;% confidence the network classifies 64.1 % to 69.9 %" in text
     assert "guessing" not in text  # the most frequent class is all there is: no room for it
     assert "train.optimizer.lr</code></dt><dd>0.01</dd>" in text
 
 
 @pytest.mark.usefixtures("finished")
 def test_it_is_one_file_that_needs_no_other() -> None:
-    """Nothing on the page has an address but images and an icon that it holds itself."""
+    """All addresses on the page are data that it contains."""
     text = page()
     addresses = re.findall(r'(?:src|href|action)="([^"]*)"|url\(([^)]*)\)|@import', text)
 
@@ -80,7 +80,7 @@ def test_it_is_one_file_that_needs_no_other() -> None:
 
 
 @pytest.mark.usefixtures("finished")
-def test_it_is_readable_by_those_who_do_not_see_it() -> None:
+def test_screen_readers_can_read_it() -> None:
     """A language, one h1, headings in order, and a text for each image."""
     text = page()
     levels = [int(level) for level in re.findall(r"<h([1-6])", text)]
@@ -97,7 +97,7 @@ def test_it_is_readable_by_those_who_do_not_see_it() -> None:
 
 @pytest.mark.usefixtures("finished")
 def test_class_names_are_text() -> None:
-    """A class named like a script is shown as it is named, and does nothing."""
+    """A class with a script for a name is shown by this name, and the script does not run."""
     text = page()
 
     assert "<script>alert" not in text
@@ -106,7 +106,7 @@ def test_class_names_are_text() -> None:
 
 @pytest.mark.usefixtures("finished")
 def test_charts_are_vega_lite_without_a_complaint() -> None:
-    """Vega-Lite compiles each of them, with every column that it names."""
+    """Vega-Lite compiles each of them, and the data have every field that it names."""
     text = page()
     (specs,) = re.findall(r'<script type="application/json" id="specs">(.*?)</script>', text)
     charts = json.loads(specs)
@@ -116,13 +116,15 @@ def test_charts_are_vega_lite_without_a_complaint() -> None:
         compiled = vl_convert.vegalite_to_vega({**chart, "width": 400})
         assert compiled["marks"]
         values = chart["data"]["values"]
-        fields = {layer["encoding"]["y"]["field"] for layer in chart["layer"][:-1]}
-        assert fields <= values[0].keys()
+        drawn = chart["layer"][0]["encoding"]
+        assert {drawn["y"]["field"], drawn["color"]["field"]} <= values[0].keys()
+        named = {field["field"] for field in chart["layer"][1]["encoding"]["tooltip"]}
+        assert named == {"epoch", *(value["series"] for value in values)}
 
 
 @pytest.mark.usefixtures("finished")
 def test_without_validation_there_is_no_curve_of_it() -> None:
-    """Empty cells are no curve; the page says so."""
+    """Empty cells draw no curve; the page says so."""
     header = b"epoch,train_loss,validation_loss,validation_accuracy,learning_rate\n"
     Path("data/reports/loss.csv").write_bytes(header + b"1,2.0,,,0.01\n2,1.5,,,0.01\n")
     text = page()
@@ -133,8 +135,44 @@ def test_without_validation_there_is_no_curve_of_it() -> None:
 
 
 @pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(
+    ("epochs", "rows", "said", "caption"),
+    [
+        ("1", b"1,2.0,,,0.01\n", "for 1 epoch<", "The mean train loss is 2.0000 nats."),
+        ("0.5", b"0.5,2.0,,,0.01\n", "for 0.5 epochs<", "The mean train loss is 2.0000 nats."),
+        ("1.5", b"1,2.0,,,0.01\n1.5,1,,,0.01\n", "for 1.5 epochs<", "from 2.0000 to 1.0000 nats"),
+    ],
+)
+def test_epochs_are_counted_in_words(epochs: str, rows: bytes, said: str, caption: str) -> None:
+    """One epoch is singular; a single row is not called a course."""
+    header = b"epoch,train_loss,validation_loss,validation_accuracy,learning_rate\n"
+    Path("data/reports/loss.csv").write_bytes(header + rows)
+    params = Path("params.yaml").read_text("utf-8").replace("epochs: 20 ", f"epochs: {epochs} ", 1)
+    Path("params.yaml").write_text(params, "utf-8")
+    text = page()
+
+    assert said in text
+    assert caption in text
+
+
+@pytest.mark.usefixtures("finished")
+def test_axes_label_no_value_twice() -> None:
+    """Losses that differ in the third decimal, over fractions of an epoch, get distinct labels."""
+    header = b"epoch,train_loss,validation_loss,validation_accuracy,learning_rate\n"
+    rows = b"1,1.104,1.103,0.101,0.01\n1.1,1.099,1.098,0.102,0.01\n"
+    Path("data/reports/loss.csv").write_bytes(header + rows)
+    (specs,) = re.findall(r'<script type="application/json" id="specs">(.*?)</script>', page())
+
+    for chart in json.loads(specs):
+        svg = vl_convert.vegalite_to_svg({**chart, "width": 400})
+        labels = re.findall(r'<text [^>]*text-anchor="(?:end|middle)"[^>]*>([\d.%]+)</text>', svg)
+        assert len(labels) > 3
+        assert len(labels) == len(set(labels))
+
+
+@pytest.mark.usefixtures("finished")
 def test_the_surest_mistakes_are_shown() -> None:
-    """Each with its image, what it was taken for, how surely, and what it is."""
+    """Each has its image, its predicted class and probability, and its actual class."""
     text = page()
     mistakes = re.findall(
         r"<figcaption><b>(.*?)</b><br>(?:> )?[\d.]+ %<br>is (.*?)</figcaption>",
@@ -158,13 +196,13 @@ def test_a_section_without_its_files_is_left_out(finished: Path, missing: str) -
 
 @pytest.mark.usefixtures("finished")
 def test_a_checkpoint_of_another_run_shows_no_mistakes() -> None:
-    """Mistakes are shown only of the network whose results these are."""
+    """Mistakes are shown only if the checkpoint gives the results in this folder."""
     table = Path("data/reports/confusion.csv")
     header, *rows = table.read_text(encoding="utf-8").splitlines(keepends=True)
     flipped = [f"{row.split(',')[0]},{row.split(',')[0]}\n" for row in rows]
     table.write_text("".join([header, *flipped]), encoding="utf-8")
 
-    assert "the checkpoint is not the one whose results lie here" in page()
+    assert "the results are not those of this checkpoint" in page()
 
 
 @pytest.mark.usefixtures("finished")
@@ -185,7 +223,7 @@ def test_the_same_images_are_compared_one_by_one(then: int, now: int, said: str)
     text = page("HEAD")
 
     assert said in text
-    assert f"{max(now - then, 0)} are right only now" in text
+    assert f"Right only now: {max(now - then, 0)}; right only in HEAD: " in text
     assert "McNemar" in text
 
 
@@ -224,9 +262,25 @@ def test_changed_parameters_are_named() -> None:
 
 
 @pytest.mark.usefixtures("finished")
-def test_the_commit_is_named_only_if_it_is_the_whole_truth() -> None:
-    """What is not committed cannot be repeated from a commit."""
-    assert "not in Git" in page()
+def test_runs_may_end_within_an_epoch() -> None:
+    """Each curve has its own epochs, so that those of the other run do not interrupt it."""
+    commit()
+    header = b"epoch,train_loss,validation_loss,validation_accuracy,learning_rate\n"
+    Path("data/reports/loss.csv").write_bytes(header + b"1,2.0,,,0.01\n1.5,1.5,,,0.01\n")
+    (specs,) = re.findall(
+        r'<script type="application/json" id="specs">(.*?)</script>', page("HEAD")
+    )
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for value in json.loads(specs)[0]["data"]["values"]:
+        curves.setdefault(value["run"], []).append((value["epoch"], value["value"]))
+
+    assert curves == {"this run": [(1, 2.0), (1.5, 1.5)], "HEAD": [(1, 2.0), (2, 1.5)]}
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_commit_is_named_only_if_nothing_has_changed() -> None:
+    """Uncommitted changes cannot be reproduced from a commit."""
+    assert "no Git commit" in page()
     commit()
     assert "git checkout" in page()
     Path("params.yaml").write_bytes(Path("params.yaml").read_bytes() + b"# changed\n")
@@ -234,8 +288,8 @@ def test_the_commit_is_named_only_if_it_is_the_whole_truth() -> None:
 
 
 @pytest.mark.usefixtures("finished")
-def test_parameters_that_made_other_results_are_called_so() -> None:
-    """After an edit of params.yaml the page does not pass the new value off as the old."""
+def test_parameters_that_the_record_contradicts_are_named() -> None:
+    """After an edit of params.yaml the page shows the recorded value next to the new one."""
     values = YAML(typ="safe", pure=True).load(Path("params.yaml"))
     values["train"]["seed"] = 7
     stages = {name: {"params": {"params.yaml": {name: values[name]}}} for name in values}
@@ -264,7 +318,7 @@ def refused(*arguments: str) -> str:
 
 
 def test_without_results_it_says_what_makes_them(finished: Path) -> None:
-    """Exit code 2, and `dvc repro`."""
+    """Exit code 2, and the message names `dvc repro`."""
     shutil.rmtree(finished / "data/reports")
 
     assert "data/reports/test.json does not exist: `dvc repro`" in refused()
@@ -274,10 +328,15 @@ def test_without_results_it_says_what_makes_them(finished: Path) -> None:
 @pytest.mark.parametrize("name", ["test.json", "loss.csv", "confusion.csv", "per_class.csv"])
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"{}", b"\xff\xfe"])
 def test_damaged_results_are_named(name: str, content: bytes) -> None:
-    """Not a traceback, but the file and what makes it anew."""
+    """Here and in a commit: not a traceback, but the file and what to do."""
     Path("data/reports", name).write_bytes(content)
 
     assert f"data/reports/{name} is not what toypipe writes: `dvc repro`" in refused()
+
+    commit()
+    finish_run(Path())
+    said = refused("--against", "HEAD")
+    assert f"data/reports/{name} of HEAD is not what toypipe writes: name another commit" in said
 
 
 @pytest.mark.usefixtures("finished")
@@ -292,7 +351,7 @@ def test_only_validation_may_be_empty() -> None:
 @pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("revision", ["nowhere", "--output=x", "", "HEAD~9"])
 def test_an_unknown_commit_is_refused(revision: str) -> None:
-    """It is named, with ways to name one, and never taken for an option of Git."""
+    """The message says how to name a commit; the name never becomes an option of Git."""
     commit()
 
     assert f"Git knows no commit {revision}" in refused(f"--against={revision}")
@@ -300,7 +359,7 @@ def test_an_unknown_commit_is_refused(revision: str) -> None:
 
 @pytest.mark.usefixtures("finished")
 def test_a_commit_without_results_is_refused() -> None:
-    """It is said what the commit lacks."""
+    """The message says which file the commit lacks."""
     git("init")
     git("commit", "--allow-empty", "--message", "Nothing")
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from conftest import Project
 from synthetic import finish_run
-from toypipe.commands import report
+from toypipe.commands.report import page as report
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -50,7 +50,7 @@ def report_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(
     browser: Browser, path: Path, scheme: Literal["light", "dark"] = "light", width: int = 1100
 ) -> Iterator[Page]:
-    """Open a page with the network off; at the end, nothing may have failed or been asked for."""
+    """Open a page without a network; at the end, no error and no request may have occurred."""
     context = browser.new_context(
         offline=True, color_scheme=scheme, viewport={"width": width, "height": 800}
     )
@@ -70,7 +70,7 @@ def opened(
 def test_the_report_is_whole(
     browser: Browser, report_page: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:
-    """In both themes, on a phone and on a desk: all is drawn, and nothing sticks out."""
+    """In both themes, on a phone and on a desktop: everything is drawn and fits the width."""
     with opened(browser, report_page, scheme, width) as page:
         page.wait_for_function("document.querySelectorAll('.chart svg').length === 2")
 
@@ -96,8 +96,8 @@ def test_paper_is_white(browser: Browser, report_page: Path) -> None:
         assert page.evaluate(BACKGROUND) == "rgb(255, 255, 255)"
 
 
-def test_hovering_tells_the_values(browser: Browser, report_page: Path) -> None:
-    """Those of the nearest epoch, of both runs."""
+def test_hovering_shows_the_values(browser: Browser, report_page: Path) -> None:
+    """They are those of the nearest epoch, of both runs."""
     with opened(browser, report_page) as page:
         chart = page.locator("#chart0 svg")
         chart.hover(position={"x": 100, "y": 120})

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
 import pytest
 from scipy import stats
+from typer.testing import CliRunner
 
 from conftest import Project
+from stages.cli import app
 
 SEEDS = (sys.executable, "-m", "stages", "seeds")
 
@@ -25,11 +28,11 @@ class Story(NamedTuple):
 
     project: Project
     by_ctrl_c: tuple[int, str]
-    """What the first call ended with, and said."""
+    """Exit code and output of the first call."""
     by_sigterm: tuple[int, str]
-    """What the second did."""
+    """Those of the second."""
     last: list[str]
-    """The lines of the one that came to the end: first the result, then what DVC said."""
+    """The lines of the third, which finished: first the result, then DVC's output."""
 
 
 def stop(project: Project, number: int) -> tuple[int, str]:
@@ -80,7 +83,7 @@ def story(recorded: Project, tmp_path_factory: pytest.TempPathFactory) -> Story:
     )
 
 
-def test_what_was_stopped_goes_on(story: Story) -> None:
+def test_what_was_stopped_continues(story: Story) -> None:
     """By Ctrl-C or SIGTERM: the next call runs what is missing, and nothing else."""
     (ctrl_c, first), (sigterm, second) = story.by_ctrl_c, story.by_sigterm
 
@@ -90,18 +93,18 @@ def test_what_was_stopped_goes_on(story: Story) -> None:
         assert "seed 0: 1" not in output
         assert "seed 1: 1 of 1 to run" in output
     for output in (first, second):
-        assert "interrupted: what has been run is kept" in output
+        assert "interrupted: finished seeds are kept" in output
 
 
 def test_seeds_are_run_once(story: Story) -> None:
-    """When all are there, the same call only tells what they came to."""
+    """When all are done, the same call only prints their results."""
     output = story.project.run(*SEEDS, "2")
 
     assert output.splitlines() == story.last[:3]
 
 
 def test_the_report_is_of_the_experiments(story: Story) -> None:
-    """Of their accuracies as DVC shows them: each, the mean, the deviation and the range."""
+    """It shows each accuracy as DVC does, the mean, the sample deviation (n - 1) and the range."""
     commit = story.project.run("git", "rev-parse", "HEAD")[:7]
     found = accuracies(story.project)
     values = [found[f"seeds-{commit}-{seed}"] for seed in (0, 1)]
@@ -122,48 +125,103 @@ def test_the_workspace_stays_as_it_is(story: Story, recorded: Project) -> None:
     assert story.project.run("git", "stash", "list") == ""
 
 
-def test_two_commits_are_compared_by_their_seeds(story: Story, tmp_path: Path) -> None:
-    """With the interval that scipy has for Welch's test, and what it means."""
-    shutil.copytree(story.project.path, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
-    project.edit("params.yaml", "views: 1 ", "views: 2 ")  # the trainings are those of before
-    project.commit("Look at the mirror images, too")
-    output = project.run(*SEEDS, "2", "--against", "HEAD~1")
-    found = accuracies(project)
-    new, old = (
-        [found[f"seeds-{project.run('git', 'rev-parse', rev)[:7]}-{seed}"] for seed in (0, 1)]
-        for rev in ("HEAD", "HEAD~1")
-    )
-    low, high = stats.ttest_ind(new, old, equal_var=False).confidence_interval(0.95)
+def git(*arguments: str) -> str:
+    """Run Git in the current folder."""
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
+    return result.stdout.strip()
 
-    assert f"HEAD~1, 2 seeds: mean {mean(old):.4f}" in output
-    assert output.splitlines()[4] == (
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a repository with two commits and no seeds."""
+    monkeypatch.chdir(tmp_path)
+    git("init", "--quiet", "--initial-branch", "main")
+    Path("data/reports").mkdir(parents=True)
+    for accuracy in (0.5, 0.6):
+        commit(accuracy)
+
+
+def commit(accuracy: float) -> str:
+    """Commit a test accuracy; return the commit's hash."""
+    Path("data/reports/test.json").write_text(json.dumps({"accuracy": accuracy}))
+    git("add", "--all")
+    git("commit", "--quiet", "--allow-empty", "--message", f"{accuracy}")
+    return git("rev-parse", "HEAD")
+
+
+def record(rev: str, *accuracies: float) -> None:
+    """Add seeds with these test accuracies to a commit, where and as DVC keeps experiments."""
+    base, here = git("rev-parse", rev), git("rev-parse", "HEAD")
+    for seed, accuracy in enumerate(accuracies):
+        name = f"seeds-{base[:7]}-{seed}"
+        git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", commit(accuracy))
+        git("reset", "--quiet", "--hard", here)
+
+
+def run_seeds(*arguments: str) -> tuple[int, list[str]]:
+    """Return the exit code and the lines that were printed."""
+    result = CliRunner().invoke(app, ["seeds", *arguments], catch_exceptions=False)
+    return result.exit_code, result.output.splitlines()
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([0.51, 0.53, 0.55], [0.61, 0.62]),
+        ([0.51, 0.53, 0.55], [0.50, 0.55]),
+        ([0.51, 0.53, 0.55], [0.42, 0.42]),
+    ],
+)
+def test_two_commits_are_compared_by_their_seeds(old: list[float], new: list[float]) -> None:
+    """All seeds of the other commit count; the interval is that of SciPy for Welch's test."""
+    record("HEAD~1", *old)
+    record("HEAD", *new)
+    status, lines = run_seeds("2", "--against", "HEAD~1")
+    with warnings.catch_warnings(action="ignore"):  # about seeds that do not vary
+        low, high = stats.ttest_ind(new, old, equal_var=False).confidence_interval(0.95)
+
+    assert status == 0
+    assert lines[:2] == [f"seed {seed}: test accuracy {new[seed]:.4f}" for seed in (0, 1)]
+    assert lines[3].startswith(f"HEAD~1, 3 seeds: mean {mean(old):.4f}, standard deviation")
+    assert lines[4] == (
         f"difference {mean(new) - mean(old):+.4f}, with 95 % confidence between {low:+.4f}"
         f" and {high:+.4f}: {'within the' if low <= 0 <= high else 'more than'} noise"
     )
 
 
-def test_a_commit_without_seeds_is_nothing_to_compare_with(story: Story) -> None:
-    """Before anything is trained, it says how to run some; its own commit is no other."""
-    project = story.project
-    project.run(
-        "git",
-        "branch",
-        "--force",
-        "other",
-        project.run("git", "commit-tree", "-m", "-", "HEAD^{tree}").strip(),
-    )
-    without = project.run(*SEEDS, "3", "--against", "other", status=2)
+@pytest.mark.usefixtures("repository")
+def test_without_variation_the_noise_is_unknown() -> None:
+    """Equal seeds on both sides do not show whether a difference is more than noise."""
+    record("HEAD~1", 0.5, 0.5)
+    record("HEAD", 0.6, 0.6)
 
-    assert "of other, 0 seeds have been run" in without
-    assert "git switch --detach other, toypipe seeds 3, git switch -" in without
-    assert "to run\n" not in without
-    assert "is the commit you stand on" in project.run(*SEEDS, "3", "--against", "main", status=2)
-    assert "no commit nowhere here" in project.run(*SEEDS, "3", "--against", "nowhere", status=2)
+    assert "so the noise is unknown: run more seeds" in run_seeds("2", "--against", "HEAD~1")[1][4]
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("against", "said"),
+    [
+        ("other", "takes two seeds of other, and 1 were run"),
+        ("other", "git switch --detach other, toypipe seeds 3, git switch -"),
+        ("main", "is the commit you stand on"),
+        ("nowhere", "no commit nowhere here"),
+    ],
+)
+def test_a_comparison_is_refused_before_anything_is_trained(against: str, said: str) -> None:
+    """A commit with fewer than two seeds gets advice; the current commit is not another one."""
+    git("branch", "other", "HEAD~1")
+    record("other", 0.5)
+    status, lines = run_seeds("3", "--against", against)
+
+    assert status == 2
+    assert said in " ".join(lines)
+    assert not any("to run" in line for line in lines)
 
 
 def test_seeds_belong_to_a_commit(project: Project) -> None:
-    """What is changed is refused, what Git does not know is not: it is in no experiment."""
+    """A changed tracked file is refused; an untracked one is not, for experiments leave it out."""
     assert "greater than or equal to 2" in project.run(*SEEDS, "1", status=2)
     project.edit("params.yaml", "lr: 0.01\n", "lr: 0.03\n")
     output = project.run(*SEEDS, "2", status=2)
@@ -173,7 +231,7 @@ def test_seeds_belong_to_a_commit(project: Project) -> None:
 
 
 def test_a_change_between_two_seeds_stops_them(project: Project) -> None:
-    """DVC would run the next with it; put back, the same command goes on."""
+    """DVC would train the next one with it; without the change, the same command continues."""
     (project.path / "notes.txt").write_text("Git does not know this")
     log = project.path.parent / "log.txt"
     with log.open("w") as file:
@@ -182,5 +240,5 @@ def test_a_change_between_two_seeds_stops_them(project: Project) -> None:
     project.edit("params.yaml", "lr: 0.01\n", "lr: 0.03\n")
 
     assert process.wait(60) == 3
-    assert "the project was changed while seeds were run" in log.read_text()
+    assert "the project changed between two seeds" in log.read_text()
     assert "seed 1" not in log.read_text()

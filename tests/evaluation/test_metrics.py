@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 from torch import Tensor, nn
 
@@ -18,8 +17,8 @@ from toypipe.evaluation.metrics import (
     measure,
     per_class,
     predict,
-    wilson_interval,
 )
+from toypipe.evaluation.statistics import wilson_interval
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
 from toypipe.params.schema import Toy
@@ -36,17 +35,6 @@ def _model(split: Split = SPLIT) -> nn.Module:
 def _labelled(labels: list[int], classes: int) -> Split:
     images = torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8)
     return Split(images, torch.tensor(labels), [f"class{i}" for i in range(classes)])
-
-
-@pytest.mark.parametrize("trials", [1, 2, 7, 100, 10_000])
-def test_the_interval_is_that_of_scipy(trials: int) -> None:
-    """For all, none and any share between, it is SciPy's interval by Wilson's method."""
-    for successes in {0, 1, trials // 3, trials // 2, trials - 1, trials}:
-        expected = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-
-        interval = wilson_interval(successes, trials)
-        assert interval == pytest.approx((expected.low, expected.high), abs=1e-12)
-        assert 0 <= min(interval) <= max(interval) <= 1
 
 
 def test_accuracy_and_loss_are_those_of_scikit_learn_and_torch() -> None:

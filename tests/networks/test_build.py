@@ -11,7 +11,8 @@ from synthetic import make_split
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import Normalize, build_normalize
-from toypipe.params.schema import Arch, Torchvision, Toy
+from toypipe.params.architectures import Arch
+from toypipe.params.schema import Torchvision, Toy
 
 TOY = Toy(name="toy")
 SMALL = Torchvision(name="torchvision", arch="shufflenet_v2_x0_5")

@@ -17,7 +17,7 @@ import torch
 from conftest import Project
 from synthetic import ROOT
 from toypipe.errors import ToypipeError
-from toypipe.pipeline.gpu_lock import gpus, lease, own_gpu
+from toypipe.pipeline.gpu_lock import lock_gpus, locked_gpu, visible_gpus
 
 TWO = {0: "GPU-a", 1: "GPU-b"}
 
@@ -30,9 +30,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 COMMAND = """
 import sys, time
 from toypipe.pipeline.signals import Interrupted, interrupts
-from toypipe.pipeline.gpu_lock import lease
+from toypipe.pipeline.gpu_lock import lock_gpus
 try:
-    with interrupts.listening(), lease({count}, {gpus}) as indices:
+    with interrupts.listening(), lock_gpus({count}, {gpus}) as indices:
         print(*indices, flush=True)
         time.sleep({seconds})
         print("end", *indices, flush=True)
@@ -75,16 +75,16 @@ def holder() -> Iterator["subprocess.Popen[str]"]:
 
 def test_each_has_another() -> None:
     """Who comes second gets the second; what was given back is had again."""
-    with lease(1, TWO) as first:
-        with lease(1, TWO) as second:
+    with lock_gpus(1, TWO) as first:
+        with lock_gpus(1, TWO) as second:
             assert (first, second) == ([0], [1])
-        with lease(1, TWO) as again:
+        with lock_gpus(1, TWO) as again:
             assert again == [1]
 
 
 def test_a_gpu_is_the_same_under_any_index() -> None:
     """CUDA_VISIBLE_DEVICES counts the GPUs in another order in each process."""
-    with lease(1, {0: "GPU-b"}), lease(1, {0: "GPU-b", 1: "GPU-a"}) as indices:
+    with lock_gpus(1, {0: "GPU-b"}), lock_gpus(1, {0: "GPU-b", 1: "GPU-a"}) as indices:
         assert indices == [1]
 
 
@@ -125,33 +125,33 @@ def test_several_that_want_several_all_come_to_an_end() -> None:
 
 def test_who_waits_for_several_holds_none() -> None:
     """What is free meanwhile is had by those whom it will do for."""
-    with lease(1, TWO), start(2, TWO) as waiting:
+    with lock_gpus(1, TWO), start(2, TWO) as waiting:
         assert line(waiting, "stderr").startswith("waiting for 2 GPUs")
-        with lease(1, TWO) as indices:
+        with lock_gpus(1, TWO) as indices:
             assert indices == [1]
         waiting.kill()
 
 
-def test_leases_are_with_the_main_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locks_are_with_the_main_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Experiments in temporary workspaces of DVC take none from each other."""
     with start(1, {0: "GPU-a"}, DVC_ROOT=str(tmp_path / "main")) as other:
         assert line(other) == "0"
         monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
         threading.Timer(1, other.kill).start()
         start_of_wait = time.monotonic()
-        with lease(1, {0: "GPU-a"}):
+        with lock_gpus(1, {0: "GPU-a"}):
             assert time.monotonic() - start_of_wait > 0.5
 
 
 def test_more_than_there_are_is_refused() -> None:
     """It would wait for ever."""
-    with pytest.raises(ToypipeError, match="needs 3 GPUs of one model, but there are 2"):
-        lease(3, TWO).__enter__()
+    with pytest.raises(ToypipeError, match="3 GPUs of one model are needed, but there are 2"):
+        lock_gpus(3, TWO).__enter__()
 
 
-def test_a_cpu_is_not_leased() -> None:
+def test_a_cpu_is_not_locked() -> None:
     """It is for all, as ever."""
-    with own_gpu(torch.device("cpu")), own_gpu(torch.device("cpu")):
+    with locked_gpu(torch.device("cpu")), locked_gpu(torch.device("cpu")):
         assert not Path(".toypipe").exists()
 
 
@@ -162,11 +162,11 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUD
 @cuda
 def test_the_gpu_that_is_had_is_the_current_one() -> None:
     """With all others taken, it is the one that is left; tensors on "cuda" are there."""
-    *others, last = gpus()
+    *others, last = visible_gpus()
     with ExitStack() as taken:
         for index in others:
-            taken.enter_context(lease(1, {index: gpus()[index]}))
-        taken.enter_context(own_gpu(torch.device("cuda")))
+            taken.enter_context(lock_gpus(1, {index: visible_gpus()[index]}))
+        taken.enter_context(locked_gpu(torch.device("cuda")))
         assert torch.zeros(1, device="cuda").get_device() == last
 
 
@@ -175,7 +175,8 @@ import torch
 from toypipe.pipeline.gpu_lock import gpus
 from toypipe.compute.devices import describe, pick_device
 describe(pick_device("cuda"))
-print(any(torch._C._cuda_hasPrimaryContext(i) for i in gpus()), len(set(gpus().values())))
+gpus = visible_gpus()
+print(any(torch._C._cuda_hasPrimaryContext(i) for i in gpus), len(set(gpus.values())))
 """
 
 
@@ -188,15 +189,15 @@ def test_counting_starts_no_gpu() -> None:
         [sys.executable, "-c", COUNTING], env=environment, stdout=subprocess.PIPE, check=True
     ).stdout
 
-    assert output.split() == [b"False", str(len(gpus())).encode()]
+    assert output.split() == [b"False", str(len(visible_gpus())).encode()]
 
 
 @pytest.mark.gpu
 @cuda
 def test_a_gpu_has_one_name_whatever_is_visible() -> None:
     """By CUDA_VISIBLE_DEVICES the last becomes the first, and keeps its name."""
-    index, name = list(gpus().items())[-1]
-    code = "from toypipe.pipeline.gpu_lock import gpus; print(gpus()[0])"
+    index, name = list(visible_gpus().items())[-1]
+    code = "from toypipe.pipeline.gpu_lock import visible_gpus; print(visible_gpus()[0])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": str(index)}
     output = subprocess.run(
         [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, check=True, text=True
@@ -210,7 +211,7 @@ def test_a_gpu_has_one_name_whatever_is_visible() -> None:
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_commands_wait_for_a_gpu(project: Project, command: str) -> None:
     """While others have all there are; then they compute on one."""
-    with start(len(gpus()), gpus(), DVC_ROOT=str(project.path)) as other:
+    with start(len(visible_gpus()), visible_gpus(), DVC_ROOT=str(project.path)) as other:
         line(other)
         with subprocess.Popen(
             [sys.executable, "-m", "stages", command, "--device", "cuda"],

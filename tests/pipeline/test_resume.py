@@ -1,4 +1,4 @@
-"""What is kept of trainings: a state to go on from, or the finished files."""
+"""A training is resumed from its saved state, and one process at a time runs it."""
 
 import json
 import os
@@ -12,17 +12,16 @@ import pytest
 import torch
 
 from synthetic import ROOT, make_split, make_train_params
-from toypipe.errors import BusyError, ToypipeError
+from toypipe.errors import BusyError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
-from toypipe.pipeline import resume as runs
-from toypipe.pipeline.resume import RunFolder, claim, list_runs, prune, remove, runs_folder
+from toypipe.pipeline.resume import RunFolder, claimed
+from toypipe.pipeline.run_store import list_runs, remove, runs_folder
 from toypipe.training.loop import begin
-from toypipe.training.state import Run
+from toypipe.training.state import Epoch, Run
 
 VALUES = {"params": {"epochs": 3}, "inputs": {"code": "abc"}}
 MACHINE = {"device": "cpu"}
-RESULTS = {"checkpoint.pt": b"weights", "loss.csv": b"a,b\n", "train.json": b"{}\n"}
 
 
 @pytest.fixture(autouse=True)
@@ -31,20 +30,27 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_run() -> Run:
-    """Return a run that is about to begin."""
+    """Return a run before its first step."""
     params, split = make_train_params(), make_split(8)
     normalize = build_normalize("unit", split.images)
     return begin(build_model(params.model, Shape(16, 3), normalize, 0), params)
 
 
+def run_with_one_epoch() -> Run:
+    """Return a run that differs from a fresh one."""
+    run = make_run()
+    run.epochs.append(Epoch(1.0, 0.5, None, None, 0.01))
+    return run
+
+
 def key(values: object = VALUES, machine: dict[str, str] = MACHINE) -> str:
-    """Return the name that a training has."""
-    with claim({"values": values}, machine) as folder:
+    """Return the name of a training's folder."""
+    with claimed({"values": values}, machine) as folder:
         return folder.path.name
 
 
-def test_whatever_decides_the_result_is_in_the_name() -> None:
-    """Other parameters, data, code or machine are another run; the same are the same."""
+def test_everything_that_decides_the_result_is_in_the_name() -> None:
+    """Other parameters, data, code or another machine make another name; the same, the same."""
     other_lr = {**VALUES, "params": {"epochs": 4}}
     other_code = {**VALUES, "inputs": {"code": "abd"}}
     keys = [key(), key(other_lr), key(other_code), key(machine={"device": "cuda"})]
@@ -53,36 +59,59 @@ def test_whatever_decides_the_result_is_in_the_name() -> None:
     assert key() == keys[0]
 
 
-def test_a_state_is_there_for_the_next_process() -> None:
-    """What was saved is restored; without any there is nothing to go on from."""
-    with claim(VALUES, MACHINE) as folder:
-        run = make_run()
-        assert not folder.restore(run)
-        run.epochs.append((1.0, 0.5, None, None, 0.01))  # type: ignore[arg-type]
-        folder.save(run)
-    with claim(VALUES, MACHINE) as folder:
-        again = make_run()
-        assert folder.restore(again)
-        assert again.epochs == run.epochs
+def test_a_saved_state_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The next process continues from the saved state; without one, from the beginning."""
+    with claimed(VALUES, MACHINE) as folder:
+        assert folder.resume(make_run).epochs == []
+        folder.save(run_with_one_epoch())
+    with claimed(VALUES, MACHINE) as folder:
+        assert folder.resume(make_run).epochs == run_with_one_epoch().epochs
+    assert capsys.readouterr().err == "resuming after epoch 1\n"
+
+
+def test_a_finished_run_is_delivered_from_its_state(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names the run and the command that forces real work."""
+    with claimed(VALUES, MACHINE) as folder:
+        folder.save(run_with_one_epoch(), finished=True)
+        assert list_runs()[0].record.finished
+    with claimed(VALUES, MACHINE) as folder:
+        assert folder.resume(make_run).epochs == run_with_one_epoch().epochs
+        name = folder.path.name
+    said = capsys.readouterr().err
+    assert f"finished (run {name}): delivering it" in said
+    assert f"toypipe runs --clear {name}" in said
 
 
 @pytest.mark.parametrize("damage", [b"", b"no state", None], ids=["empty", "other", "half"])
-def test_a_damaged_state_is_refused(damage: bytes | None) -> None:
-    """Half a file, or another, is no state to go on from, and the run is as it was."""
-    with claim(VALUES, MACHINE) as folder:
-        run = make_run()
-        folder.save(run)
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_damaged_state_is_not_used(
+    damage: bytes | None, finished: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a file, or another one: the training starts from the beginning and says so."""
+    with claimed(VALUES, MACHINE) as folder:
+        folder.save(run_with_one_epoch(), finished=finished)
         state = folder.path / "state.pt"
         state.write_bytes(state.read_bytes()[:5000] if damage is None else damage)
 
-        with pytest.raises(ToypipeError, match="damaged"):
-            folder.restore(run)
-        assert not run.epochs
+        assert folder.resume(make_run).epochs == []
+    assert "is damaged: starting from the beginning" in capsys.readouterr().err
+
+
+def test_a_flipped_bit_is_noticed() -> None:
+    """Delivered bytes are those of the training, or none."""
+    with claimed(VALUES, MACHINE) as folder:
+        folder.save(run_with_one_epoch(), finished=True)
+        state = folder.path / "state.pt"
+        content = bytearray(state.read_bytes())
+        content[len(content) // 2] ^= 1
+        state.write_bytes(content)
+
+        assert folder.resume(make_run).epochs == []
 
 
 def test_a_state_that_cannot_be_saved_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Training goes on; the user is told, and the earlier state stays."""
-    with claim(VALUES, MACHINE) as folder:
+    with claimed(VALUES, MACHINE) as folder:
         folder.save(make_run())
         before = (folder.path / "state.pt").read_bytes()
         import resource
@@ -119,46 +148,22 @@ def test_states_are_saved_as_often_as_costs_half_a_percent(monkeypatch: pytest.M
         assert folder.save_due()
 
 
-def test_a_finished_run_is_delivered_again() -> None:
-    """Its files come back as they were, and its state is gone."""
-    with claim(VALUES, MACHINE) as folder:
-        assert folder.results(RESULTS) is None
-        folder.save(make_run())
-        folder.finish(RESULTS)
-    with claim(VALUES, MACHINE) as folder:
-        assert folder.results(RESULTS) == RESULTS
-        assert not (folder.path / "state.pt").exists()
-
-
-@pytest.mark.parametrize("name", RESULTS)
-@pytest.mark.parametrize("content", [None, b"weighty"], ids=["missing", "changed"])
-def test_a_finished_run_that_was_damaged_is_not_delivered(name: str, content: bytes | None) -> None:
-    """Not one byte differs from what the training came to."""
-    with claim(VALUES, MACHINE) as folder:
-        folder.finish(RESULTS)
-        (folder.path / name).unlink()
-        if content is not None:
-            (folder.path / name).write_bytes(content)
-
-        assert folder.results(RESULTS) is None
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"results": 3}', b"\xff"])
-def test_a_record_that_was_damaged_is_none(content: bytes) -> None:
-    """Whatever lies in run.json, nothing false is delivered and the list can be shown."""
-    with claim(VALUES, MACHINE) as folder:
-        folder.finish(RESULTS)
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"epoch": []}', b"\xff"])
+def test_a_damaged_record_is_empty(content: bytes) -> None:
+    """The list can still be shown, and the state is still used."""
+    with claimed(VALUES, MACHINE) as folder:
+        folder.save(run_with_one_epoch())
         (folder.path / "run.json").write_bytes(content)
-        assert folder.results(RESULTS) is None
     assert len(list_runs()) == 1
-    with claim(VALUES, MACHINE) as folder:
+    with claimed(VALUES, MACHINE) as folder:
         assert folder.record.values == VALUES
+        assert len(folder.resume(make_run).epochs) == 1
 
 
 HOLD = """
 import sys, time
-from toypipe.pipeline.resume import claim
-with claim({values}, {machine}) as folder:
+from toypipe.pipeline.resume import claimed
+with claimed({values}, {machine}) as folder:
     print("held", flush=True)
     time.sleep(60)
 """
@@ -180,7 +185,7 @@ def test_the_same_training_twice_is_refused() -> None:
     """A direct call says which process is at it, and another training is no matter."""
     with hold() as other:
         with pytest.raises(
-            BusyError, match=f"process {other.pid} is training exactly this"
+            BusyError, match=f"process {other.pid} is running exactly this training"
         ) as error:
             key_of_busy()
         assert error.value.exit_code == 75
@@ -191,7 +196,7 @@ def test_the_same_training_twice_is_refused() -> None:
 
 def key_of_busy() -> None:
     """Claim what the other process holds."""
-    with claim(VALUES, MACHINE):
+    with claimed(VALUES, MACHINE):
         pass
 
 
@@ -213,37 +218,30 @@ def test_under_dvc_the_later_one_waits(
         start = time.monotonic()
         key_of_busy()
         assert time.monotonic() - start > 1.5
-    assert f"process {other.pid} is training exactly this" in capsys.readouterr().err
+    assert f"process {other.pid} is running exactly this training" in capsys.readouterr().err
 
 
 def test_runs_are_with_the_main_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In an experiment's temporary workspace, which DVC removes, they are kept elsewhere."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
 
-    with claim(VALUES, MACHINE) as folder:
+    with claimed(VALUES, MACHINE) as folder:
         assert folder.path.parent == tmp_path / "main/.toypipe/runs"
 
 
-def test_the_runs_used_longest_ago_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the limit the oldest go, never the one at work, and not their younger ones."""
-    keys = []
-    for i in range(4):
-        with claim({"number": i}, MACHINE) as folder:
-            folder.finish({"checkpoint.pt": bytes(1000)})
-            folder.note(used=float(i))
-            keys.append(folder.path.name)
-    each = list_runs()[0].bytes
-    monkeypatch.setattr(runs, "LARGEST", int(2.5 * each))
+def test_the_log_tells_when_what_was() -> None:
+    """Each line has its time, and what is said is shown too."""
+    with claimed(VALUES, MACHINE) as folder:
+        folder.say("going on")
+        folder.log("epoch 1")
+        lines = (folder.path / "log.txt").read_text().splitlines()
 
-    prune(keep=keys[0])
-    assert [run.key for run in list_runs()] == [keys[3], keys[2], keys[0]]
-    assert sorted(path.stem for path in runs_folder().glob("*.lock")) == sorted(
-        [keys[0], keys[2], keys[3]]
-    )
+    assert [line.split("  ")[1] for line in lines] == ["going on", "epoch 1"]
+    assert json.loads((folder.path / "run.json").read_bytes())["pid"] == os.getpid()
 
 
-def test_a_run_at_work_is_not_forgotten() -> None:
-    """Whoever clears the list leaves it alone; afterwards it goes like any other."""
+def test_a_run_that_is_running_is_not_removed() -> None:
+    """Clearing leaves it alone; afterwards it is removed like any other."""
     with hold() as other:
         (run,) = list_runs()
         assert not remove(run.key)
@@ -251,14 +249,3 @@ def test_a_run_at_work_is_not_forgotten() -> None:
         other.kill()
     assert remove(run.key)
     assert list(runs_folder().iterdir()) == []
-
-
-def test_the_log_tells_when_what_was() -> None:
-    """Each line has its time, and what is said is shown too."""
-    with claim(VALUES, MACHINE) as folder:
-        folder.say("going on")
-        folder.log("epoch 1")
-        lines = (folder.path / "log.txt").read_text().splitlines()
-
-    assert [line.split("  ")[1] for line in lines] == ["going on", "epoch 1"]
-    assert json.loads((folder.path / "run.json").read_bytes())["pid"] == os.getpid()

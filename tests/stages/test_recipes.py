@@ -12,6 +12,7 @@ from synthetic import ROOT, make_split
 from toypipe.data.split import save_split
 from toypipe.networks.normalize import build_normalize
 from toypipe.params.file import read_params
+from toypipe.pipeline.stage import Stage
 
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package
 
@@ -35,16 +36,17 @@ def test_a_recipe_runs(recipe: Path) -> None:
     """Six steps, so that each of three sizes comes twice, and then the test, as it says."""
     few = ["train.batch_size=16", "train.epochs=2", "evaluate.batch_size=10"]
     validation = min(read_params(recipe).train.validation, 8)
-    params = read_params(recipe, [*few, f"train.validation={validation}"])
-    figures = train.run(params.train, device="cpu", inputs={})
-    metrics = evaluate.run(params.evaluate, device="cpu")
+    changes = [*few, f"train.validation={validation}"]
+    params = read_params(recipe, changes)
+    train.run(Stage("train", recipe, changes), params.train, device="cpu")
+    evaluate.run(Stage("evaluate", recipe, changes), params.evaluate, device="cpu")
+    figures, metrics = (
+        json.loads(Path(f"data/reports/{name}.json").read_text()) for name in ("train", "test")
+    )
 
-    assert figures is not None
-    assert metrics is not None
-
-    assert json.loads(Path("data/reports/train.json").read_text())["epoch"] == 2
-    assert 0 < figures.train_loss < 4
-    assert 0 < metrics.loss < 10
+    assert figures["epoch"] == 2
+    assert 0 < figures["train_loss"] < 4
+    assert 0 < metrics["loss"] < 10
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -58,8 +60,9 @@ def test_a_recipe_says_how_to_use_it(recipe: Path) -> None:
 def test_the_speedrun_times_what_the_stage_makes() -> None:
     """benchmarks/speedrun.py trains the very network that `toypipe train` writes."""
     few = ["train.batch_size=16", "train.epochs=2"]
-    params = read_params(ROOT / "recipes/quick.yaml", few).train
-    train.run(params, device="cpu", inputs={})
+    recipe = ROOT / "recipes/quick.yaml"
+    params = read_params(recipe, few).train
+    train.run(Stage("train", recipe, few), params, device="cpu")
     split = make_split(48, size=32, classes=10)
     network = trained(params, split, build_normalize(params.normalize, split.images))
     written = torch.load("data/model/checkpoint.pt", weights_only=True)["weights"]

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from stages import train
-from synthetic import make_split, make_train_params
+from synthetic import PARAMS, make_split, make_train_params
 from toypipe.data.split import save_split
 from toypipe.errors import ToypipeError
+from toypipe.pipeline.stage import Stage
 
 SPEEDRUN = "{name: speedrun, width: 8, whitening: true, identity: true}"
 VGG = "{name: torchvision, arch: vgg11}"
@@ -34,7 +35,7 @@ def test_what_the_images_do_not_allow_is_refused(
         save_split(file, make_split(20, size=16))
     swaps = [each for change in changes for each in _replacing(change)]
     with pytest.raises(ToypipeError, match=expected):
-        train.run(make_train_params(*swaps), device="cpu", inputs={}, train_images=Path("train.pt"))
+        run(*swaps)
 
     assert not Path("data").exists()
 
@@ -46,9 +47,14 @@ def test_a_network_that_takes_no_smaller_images_is_refused(
     monkeypatch.chdir(tmp_path)
     with Path("train.pt").open("wb") as file:
         save_split(file, make_split(20, size=32))
-    params = make_train_params(*_replacing(f"train.model={VGG}"), "train.sizes=[16,32]")
     with pytest.raises(ToypipeError, match=r"does not take images of 16 pixels .*train\.sizes"):
-        train.run(params, device="cpu", inputs={}, train_images=Path("train.pt"))
+        run(*_replacing(f"train.model={VGG}"), "train.sizes=[16,32]")
+
+
+def run(*overrides: str) -> None:
+    """Train on the images in train.pt, with a small recipe and changes to it."""
+    params = make_train_params(*overrides)
+    train.run(Stage("train", PARAMS, []), params, device="cpu", train_images=Path("train.pt"))
 
 
 def _replacing(change: str) -> list[str]:

@@ -12,7 +12,7 @@ from toypipe.data.files import whole
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
 from toypipe.networks.checkpoint import Classifier, load_checkpoint
-from toypipe.pipeline.files import Reads, Writes
+from toypipe.pipeline.stage import Reads, Writes
 
 TOLERANCE = 1e-4  # of a probability; float32 in another order of adding up stays far below
 IMAGES = 1000  # to compare on, at most

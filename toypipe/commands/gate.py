@@ -1,83 +1,62 @@
-"""`toypipe gate`: are the metrics good enough? For CI, which goes by the exit code."""
+"""`toypipe gate`: are the metrics good enough? The exit code tells CI."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
-from toypipe.commands.git import find_commit
-from toypipe.commands.recorded_metrics import ACCURACY, REPORTS, accuracy_at, is_number, read_here
+from toypipe.commands.git import find_commit, git
+from toypipe.commands.results import ACCURACY, REPORTS, is_number, read_metrics
 from toypipe.errors import ToypipeError
 
 
-@dataclass(frozen=True)
-class Check:
-    """One bound on one number."""
+class Check(NamedTuple):
+    """A bound on a metric: `test.accuracy is 0.6714`, `at least 0.65`, and whether it holds."""
 
-    fact: str
-    """What was found, in words."""
+    found: str
     bound: str
-    """What was asked for."""
     holds: bool
 
 
 def gate(
     minima: Sequence[str], maxima: Sequence[str], max_drop: str | None, against: str | None
 ) -> list[Check]:
-    """Compare the metrics of data/reports with bounds. What is no number is within none.
+    """Compare the metrics of data/reports with bounds. A value that is not a number violates all.
 
     Args:
-        minima: METRIC=VALUE: the smallest value that will do.
-        maxima: METRIC=VALUE: the largest.
-        max_drop: How far the test accuracy may lie below that of `against`.
-        against: A commit.
-
-    Returns:
-        A check for each bound.
+        minima: METRIC=VALUE, the smallest allowed value.
+        maxima: METRIC=VALUE, the largest allowed value.
+        max_drop: How far the test accuracy may lie below that of the commit `against`.
+        against: Any name of a commit that Git accepts; it goes with `max_drop`.
 
     Raises:
-        ToypipeError: There is nothing to check, or what is asked for makes no sense.
+        ToypipeError: There is nothing to check, or a bound makes no sense.
     """
     if (max_drop is None) != (against is None):
-        raise ToypipeError(
-            "--max-drop VALUE and --against REV go together: by how much, and from what"
-        )
+        raise ToypipeError("--max-drop VALUE and --against REV go together: give both")
     if not (minima or maxima or against):
         raise ToypipeError(
-            "there is nothing to check: say --min METRIC=VALUE, --max METRIC=VALUE, or"
+            "there is nothing to check: give --min METRIC=VALUE, --max METRIC=VALUE, or"
             " --max-drop VALUE --against REV"
         )
-    metrics = read_here()
+    names = sorted(path.name for path in REPORTS.glob("*.json"))
+    metrics = {key: value for name in names for key, value in read_metrics(name).items()}
     checks = []
-    for text in minima:
-        name, least = _assignment("--min", text)
-        checks.append(_check(name, _find(metrics, name), least=least))
-    for text in maxima:
-        name, most = _assignment("--max", text)
-        checks.append(_check(name, _find(metrics, name), most=most))
+    for option, texts, word in (("--min", minima, "least"), ("--max", maxima, "most")):
+        for text in texts:
+            metric, _, value = text.partition("=")
+            bound = _number(f"{option} {metric}={value}", value, f"{ACCURACY}=0.65")
+            found = _find(metrics, metric)
+            holds = is_number(found) and (found >= bound if word == "least" else found <= bound)
+            checks.append(Check(f"{metric} is {_word(found)}", f"at {word} {bound}", holds))
     if max_drop is not None and against is not None:
         most = _number("--max-drop", max_drop, "0.01")
         if most < 0:
             raise ToypipeError(f"--max-drop {max_drop}: expected 0 or more, such as 0.01")
-        now, then = _find(metrics, ACCURACY), accuracy_at(find_commit(against), against)
-        subject = f"the drop of {ACCURACY} from {then} at {against} to {_word(now)}"
-        checks.append(_check(subject, then - now if is_number(now) else now, most=most))
+        now, then = _find(metrics, ACCURACY), _accuracy_at(against)
+        drop = then - now if is_number(now) else now
+        found = f"the drop of {ACCURACY} from {then} at {against} to {_word(now)} is {_word(drop)}"
+        checks.append(Check(found, f"at most {most}", is_number(drop) and drop <= most))
     return checks
-
-
-def _check(
-    subject: str, value: Any, *, least: Decimal | None = None, most: Decimal | None = None
-) -> Check:
-    holds = (
-        is_number(value) and (least is None or value >= least) and (most is None or value <= most)
-    )
-    bound = f"at least {least}" if least is not None else f"at most {most}"
-    return Check(f"{subject} is {_word(value)}", bound, holds)
-
-
-def _assignment(option: str, text: str) -> tuple[str, Decimal]:
-    name, _, value = text.partition("=")
-    return name, _number(f"{option} {name}={value}", value, f"{ACCURACY}=0.65")
 
 
 def _number(option: str, text: str, example: str) -> Decimal:
@@ -93,23 +72,41 @@ def _number(option: str, text: str, example: str) -> Decimal:
 def _find(metrics: dict[str, Any], name: str) -> Any:
     if not metrics:
         raise ToypipeError(
-            f"there are no metrics in {REPORTS.as_posix()}: `dvc repro` makes them, and"
-            f" `git checkout -- {REPORTS.as_posix()}` brings back those of the last commit"
+            f"there are no metrics in {REPORTS}: `dvc repro` makes them, and `git checkout --"
+            f" {REPORTS}` restores those of the last commit"
         )
     if name not in metrics:
-        raise ToypipeError(f"there is no metric {name}, but: {', '.join(metrics)}")
+        raise ToypipeError(f"there is no metric {name}; there are: {', '.join(metrics)}")
     return metrics[name]
 
 
+def _accuracy_at(against: str) -> Any:
+    """Return the test accuracy of another commit than the results at hand."""
+    unchanged = not git("status", "--porcelain", "--", str(REPORTS))
+    if find_commit(against) == find_commit("HEAD") and unchanged:
+        raise ToypipeError(
+            f"--against {against} is the commit that you stand on, and {REPORTS} is as committed"
+            " there: the results would be compared with themselves. Name an earlier commit, such"
+            " as HEAD~1 or the branch that this one started from"
+        )
+    accuracy = read_metrics("test.json", against).get(ACCURACY)
+    if not is_number(accuracy):
+        raise ToypipeError(
+            f"{ACCURACY} of {against} is {_word(accuracy)}, which is not a number, so there is"
+            " nothing to compare with: name another commit"
+        )
+    return accuracy
+
+
 def _word(value: Any) -> str:
-    return "null" if value is None else str(value)  # as it stands in the file
+    return "null" if value is None else str(value)  # as the file has it
 
 
 def say(checks: Sequence[Check]) -> bool:
-    """Print each bound that is violated, or what holds; return whether all hold."""
+    """Print each violated bound, or all bounds if they hold; return whether they hold."""
     violated = [check for check in checks if not check.holds]
     for check in violated:
-        print(f"violated: {check.fact}, should be {check.bound}")
+        print(f"violated: {check.found}, should be {check.bound}")
     if not violated:
-        print("holds: " + "; ".join(f"{check.fact}, {check.bound}" for check in checks))
+        print("holds: " + "; ".join(f"{check.found}, {check.bound}" for check in checks))
     return not violated

@@ -1,4 +1,4 @@
-"""What Git remembers, by Git itself."""
+"""Read commits and files through Git."""
 
 import shutil
 import subprocess
@@ -10,48 +10,37 @@ from toypipe.errors import ToypipeError
 def git(*arguments: str) -> str:
     """Run Git in the current folder; return what it prints.
 
-    Raises:
-        ToypipeError: There is no Git, or it refuses; the message is its own.
+    Raises ToypipeError, with Git's own message, if Git is not installed or fails.
     """
     program = shutil.which("git")
     if program is None:
         raise ToypipeError("this needs Git, which is not installed")
-    result = subprocess.run(
-        [program, *arguments], capture_output=True, encoding="utf-8", check=False
-    )
+    result = subprocess.run([program, *arguments], capture_output=True, check=False)
     if result.returncode != 0:
-        raise ToypipeError(f"git {arguments[0]} says: {result.stderr.strip()}")
-    return result.stdout
+        message = result.stderr.decode(errors="replace").strip()
+        raise ToypipeError(f"git {arguments[0]} says: {message}")
+    return result.stdout.decode(errors="replace")  # a file may hold anything
 
 
 def find_commit(rev: str) -> str:
-    """Return the full hash of a commit.
+    """Return the full hash of a commit, by any name that Git accepts: a branch, a tag, HEAD~1.
 
-    Args:
-        rev: Whatever Git takes for one: a branch, a tag, a hash, HEAD~1.
-
-    Raises:
-        ToypipeError: This clone has no such commit.
+    Raises ToypipeError if this clone has no such commit.
     """
-    git("rev-parse", "--git-dir")  # where there is no repository, that is the trouble
+    git("rev-parse", "--git-dir")  # outside a repository, this says so
     try:
         return git("rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}").strip()
     except ToypipeError:
         raise ToypipeError(
             f"Git knows no commit {rev} here: name one by its hash, a branch, a tag or as HEAD~1."
-            " One that is elsewhere has to be fetched: git fetch origin. A checkout in CI has only"
-            " the newest commit unless told otherwise: for actions/checkout, fetch-depth: 0"
+            " If it is only on the server, `git fetch origin` gets it. A checkout in CI has only"
+            " the newest commit by default: set `fetch-depth: 0` for actions/checkout"
         ) from None
 
 
 def file_at(commit: str, path: Path) -> str:
-    """Return what a file held at a commit.
+    """Return the content of a file at a commit, by its path from the current folder.
 
-    Args:
-        commit: The commit's hash.
-        path: The file, from the current folder, which need not be the top of the repository.
-
-    Raises:
-        ToypipeError: It was not there.
+    Raises ToypipeError if the commit does not hold the file.
     """
     return git("show", f"{commit}:./{path.as_posix()}")

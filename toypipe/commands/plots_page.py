@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from toypipe.commands.charts import bundle
+from toypipe.commands.report.charts import bundle
 from toypipe.data.files import whole
 from toypipe.errors import ToypipeError
 

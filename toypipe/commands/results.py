@@ -1,33 +1,41 @@
-"""What a finished run has left in data/reports, now or in a commit."""
+"""Read the results in data/reports: those of this folder, or those of a commit."""
 
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from toypipe.commands.git import file_at, find_commit
 from toypipe.errors import ToypipeError
+from toypipe.params.file import flatten
+
+if TYPE_CHECKING:  # they import torch, which reading metrics does not need
+    from toypipe.evaluation.metrics import ClassMetrics, Metrics
+    from toypipe.training.state import Epoch
 
 REPORTS = Path("data/reports")
-EPOCH = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "learning_rate")
-VALIDATION = {"validation_loss", "validation_accuracy"}
-CLASS = ("class", "precision", "recall", "f1", "support")
+ACCURACY = "test.accuracy"
 
 
 @dataclass(frozen=True)
 class Results:
-    """The figures of one run."""
+    """The results of one run."""
 
-    test: dict[str, float]
+    name: str
+    """The commit, as the user named it, or `this run`."""
+    test: "Metrics"
     """test.json."""
-    epochs: list[dict[str, float | None]]
-    """loss.csv, a row for each epoch; None where there was no validation."""
+    epochs: list["Epoch"]
+    """loss.csv."""
     pairs: list[tuple[str, str]]
     """confusion.csv: actual and predicted class of each image."""
-    figures: dict[str, dict[str, float]]
-    """per_class.csv: precision, recall, F1 and number of images, by class."""
+    classes: list["ClassMetrics"]
+    """per_class.csv."""
 
     @property
     def actual(self) -> list[str]:
@@ -40,86 +48,82 @@ class Results:
         return [actual == predicted for actual, predicted in self.pairs]
 
 
-def read_results() -> Results:
-    """Read the results that lie here.
+def read_results(revision: str | None = None) -> Results:
+    """Read all results of a commit, by any name that Git accepts, or of this folder.
 
-    Raises:
-        ToypipeError: Some of them are missing or damaged.
+    Raises ToypipeError for an unknown commit and for missing or damaged files.
     """
+    from toypipe.evaluation.metrics import ClassMetrics, Metrics
+    from toypipe.training.state import Epoch
 
-    def read(path: Path) -> bytes:
-        if not path.exists():
-            raise ToypipeError(f"{path} does not exist: `dvc repro` makes it")
-        return path.read_bytes()
+    metrics = read_metrics("test.json", revision)
+    with _opened("test.json", revision):
+        test = Metrics(*(float(metrics[f"test.{field}"]) for field in Metrics._fields))
+    with _opened("loss.csv", revision) as text:
+        rows = _rows(text, Epoch._fields)
+        epochs = [Epoch(*(float(cell) if cell else None for cell in row)) for row in rows]  # type: ignore[arg-type]
+        if any(None in (row.epoch, row.train_loss, row.learning_rate) for row in epochs):
+            raise ValueError  # only the two columns of validation may be empty
+    with _opened("confusion.csv", revision) as text:
+        pairs = [(actual, predicted) for actual, predicted in _rows(text, ("actual", "predicted"))]
+    with _opened("per_class.csv", revision) as text:
+        rows = _rows(text, ("class", *ClassMetrics._fields[1:]))
+        classes = [
+            ClassMetrics(name, float(precision), float(recall), float(f1), int(support))
+            for name, precision, recall, f1, support in rows
+        ]
+    return Results(revision or "this run", test, epochs, pairs, classes)
 
-    return _parse(read, "`dvc repro` makes it anew")
 
+def read_metrics(name: str, revision: str | None = None) -> dict[str, Any]:
+    """Read a JSON file of a commit or of this folder: `accuracy` in test.json is `test.accuracy`.
 
-def read_commit(revision: str) -> Results:
-    """Read the results that a commit holds.
-
-    Args:
-        revision: Any name that Git knows it by.
-
-    Raises:
-        ToypipeError: There is no such commit, or no results in it.
+    Numbers are Decimals: in binary, 0.6714 - 0.6614 is more than 0.01. A file may also hold other
+    values, see `is_number`. Raises ToypipeError for a missing or damaged file.
     """
-    commit = find_commit(revision)
+    with _opened(name, revision) as text:
+        values = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
+        return dict(flatten(values, f"{name.removesuffix('.json')}."))
 
-    def read(path: Path) -> bytes:
+
+def is_number(value: Any) -> bool:
+    """Tell numbers from null, NaN, infinities and words."""
+    return isinstance(value, Decimal) and value.is_finite()
+
+
+def percent(share: float) -> str:
+    """Format a share in percent, without a line break before the sign."""
+    return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+
+
+@contextmanager
+def _opened(name: str, revision: str | None) -> Iterator[str]:
+    """Return the text of a file in data/reports; refuse it if the block cannot parse it."""
+    path, place = REPORTS / name, f" of {revision}" if revision else ""
+    if revision is not None:
+        commit = find_commit(revision)
         try:
-            return file_at(commit, path).encode()
+            text = file_at(commit, path)
         except ToypipeError:
             raise ToypipeError(
                 f"the commit {revision} has no {path}, so there is nothing to compare with:"
-                " name one that a finished `dvc repro` was committed in"
+                " name one in which a finished `dvc repro` was committed"
             ) from None
-
-    return _parse(read, f"name another commit than {revision}")
-
-
-def _parse(read: Callable[[Path], bytes], remedy: str) -> Results:
-    test, loss, confusion, classes = (
-        (REPORTS / name, read(REPORTS / name))
-        for name in ("test.json", "loss.csv", "confusion.csv", "per_class.csv")
-    )
+        remedy = "name another commit"
+    elif path.exists():
+        text = path.read_bytes().decode(errors="replace")
+        remedy = f"`dvc repro` or `git checkout -- {REPORTS}` restores it"
+    else:
+        raise ToypipeError(f"{path} does not exist: `dvc repro` makes it")
     try:
-        name, content = test
-        values = json.loads(content)
-        metrics = {
-            key: float(values[key]) for key in ("accuracy", "accuracy_low", "accuracy_high", "loss")
-        }
-        name, content = loss
-        epochs = [
-            {
-                key: None if not cell and key in VALIDATION else float(cell)
-                for key, cell in row.items()
-            }
-            for row in _rows(content, EPOCH)
-        ]
-        name, content = confusion
-        pairs = [
-            (row["actual"], row["predicted"]) for row in _rows(content, ("actual", "predicted"))
-        ]
-        name, content = classes
-        figures = {
-            row.pop("class"): {key: float(cell) for key, cell in row.items()}
-            for row in _rows(content, CLASS)
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ToypipeError(f"{name} is not what toypipe writes: {remedy}") from None
-    return Results(metrics, epochs, pairs, figures)
+        yield text
+    except (ValueError, LookupError, TypeError, AttributeError, csv.Error):
+        raise ToypipeError(f"{path}{place} is not what toypipe writes: {remedy}") from None
 
 
-def _rows(content: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a table that has these columns and at least one row."""
-    reader = csv.DictReader(io.StringIO(content.decode(), newline=""))
-    rows = list(reader)
-    if tuple(reader.fieldnames or ()) != tuple(columns) or not rows:
+def _rows(text: str, columns: Sequence[str]) -> list[list[str]]:
+    """Parse a table with these columns, at least one row, and as many cells in each."""
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    if tuple(header) != tuple(columns) or not rows or {*map(len, rows)} != {len(columns)}:
         raise ValueError
     return rows
-
-
-def percent(share: float | None) -> str:
-    """Write a share in percent, in one piece."""
-    return "none" if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"

@@ -1,4 +1,4 @@
-"""`toypipe runs`: what is kept of trainings, shown and forgotten."""
+"""`toypipe runs`: list the trainings, show their logs, or forget them."""
 
 import sys
 from collections.abc import Sequence
@@ -9,86 +9,73 @@ from rich.console import Console
 from rich.table import Table
 
 from toypipe.errors import BusyError, ToypipeError
-from toypipe.params.file import read_params
-from toypipe.pipeline.inputs import flatten
-from toypipe.pipeline.resume import Listed, list_runs, remove, runs_folder
+from toypipe.params.file import flatten, read_params
+from toypipe.pipeline.run_store import Listed, list_runs, remove, runs_folder
 
 
-def print_table(params: Path) -> None:
-    """Print a row for each run.
+def run(keys: Sequence[str], *, clear: bool, params: Path) -> None:
+    """Do what the command was asked for.
 
     Args:
-        params: The parameter file, from which each run's parameters differ or not.
-    """
-    runs = list_runs()
-    if not runs:
-        print(f"no training is kept in {runs_folder()}")
-        return
-    table = Table("run", "state", "epoch", "size", "used last", f"differs from {params}", box=None)
-    own = _own_values(params)
-    for run in runs:
-        table.add_row(
-            run.key,
-            run.state,
-            _epoch(run),
-            f"{run.bytes / 1e6:.1f} MB",
-            f"{datetime.fromtimestamp(run.record.used).astimezone():%Y-%m-%d %H:%M}",
-            " ".join(_differences(run, own)),
-        )
-    console = Console() if sys.stdout.isatty() else Console(width=200)  # a pipe has no width
-    console.print(table)
-    total = sum(run.bytes for run in runs) / 1e6
-    print(f"{total:.1f} MB in {runs_folder()}; `toypipe runs RUN` shows a log, --clear forgets")
-
-
-def print_logs(keys: Sequence[str]) -> None:
-    """Print what the logs of some runs say."""
-    for run in _chosen(keys):
-        log = runs_folder() / run.key / "log.txt"
-        print(f"run {run.key}, {run.state}, {_hardware(run)}")
-        print(log.read_text(encoding="utf-8") if log.exists() else "it has no log", end="")
-
-
-def clear(keys: Sequence[str]) -> None:
-    """Forget runs, all or some, but none that is at work.
+        keys: The first letters of some runs; empty for all.
+        clear: Forget them.
+        params: The parameter file that the list compares each run with.
 
     Raises:
-        BusyError: Some are.
+        ToypipeError: A key is unknown or ambiguous.
+        BusyError: A run that should be forgotten is running; the others are forgotten.
     """
-    busy = [run.key for run in (_chosen(keys) if keys else list_runs()) if not remove(run.key)]
-    if busy:
-        raise BusyError(f"at work, and so left alone: {', '.join(busy)}")
+    found = list_runs()
+    chosen = _choose(found, keys) if keys else found
+    if clear:
+        if busy := [run.key for run in chosen if not remove(run.key)]:
+            raise BusyError(f"running, so not forgotten: {', '.join(busy)}")
+        print(f"{len(chosen)} forgotten")
+    elif keys:
+        _print_logs(chosen)
+    elif found:
+        _print_table(found, params)
+    else:
+        print(f"no training in {runs_folder()}")
 
 
-def _chosen(keys: Sequence[str]) -> list[Listed]:
-    runs = list_runs()
+def _choose(runs: list[Listed], keys: Sequence[str]) -> list[Listed]:
     chosen = []
     for key in keys:
         found = [run for run in runs if run.key.startswith(key)]
         if len(found) != 1:
             known = ", ".join(run.key for run in runs) or "none"
-            raise ToypipeError(f"{key} is the beginning of {len(found)} runs; there are: {known}")
+            raise ToypipeError(f"{len(found)} runs begin with {key}; the runs are: {known}")
         chosen += found
     return chosen
 
 
-def _own_values(params: Path) -> dict[str, object]:
+def _print_logs(runs: list[Listed]) -> None:
+    for run in runs:
+        log = runs_folder() / run.key / "log.txt"
+        hardware = ", ".join(f"{name} {value}" for name, value in run.record.machine.items())
+        print(f"run {run.key}, {run.state}, {hardware}")
+        print(log.read_text(encoding="utf-8") if log.exists() else "no log", end="")
+
+
+def _print_table(runs: list[Listed], params: Path) -> None:
     try:
-        return dict(flatten(read_params(params).train.model_dump()))
+        own = dict(flatten(read_params(params).train.model_dump()))
     except ToypipeError:
-        return {}
-
-
-def _differences(run: Listed, own: dict[str, object]) -> list[str]:
-    values = dict(flatten(run.record.values.get("params", {})))
-    return [f"{key}={value}" for key, value in values.items() if own.get(key) != value]
-
-
-def _epoch(run: Listed) -> str:
-    epochs = run.record.values.get("params", {}).get("epochs", 0)
-    done = epochs if run.state == "finished" else run.record.epoch
-    return f"{done:.3g}/{epochs:g}"
-
-
-def _hardware(run: Listed) -> str:
-    return ", ".join(f"{name} {value}" for name, value in run.record.machine.items())
+        own = {}
+    table = Table("run", "state", "epoch", "size", "last used", f"differs from {params}", box=None)
+    for run in runs:
+        values = run.record.values.get("params", {})
+        changes = [f"{key}={value}" for key, value in flatten(values) if own.get(key) != value]
+        table.add_row(
+            run.key,
+            run.state,
+            f"{run.record.epoch:.3g}/{values.get('epochs', 0):g}",
+            f"{run.bytes / 1e6:.1f} MB",
+            f"{datetime.fromtimestamp(run.record.used).astimezone():%Y-%m-%d %H:%M}",
+            " ".join(changes),
+        )
+    console = Console() if sys.stdout.isatty() else Console(width=200)  # a pipe has no width
+    console.print(table)
+    total = sum(run.bytes for run in runs) / 1e6
+    print(f"{total:.1f} MB in {runs_folder()}; `toypipe runs RUN` shows a log, --clear forgets")

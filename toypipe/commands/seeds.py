@@ -1,7 +1,7 @@
-"""`toypipe seeds`: the same training from several seeds, for a difference within noise is none.
+"""`toypipe seeds`: train from several seeds, to see whether a difference is more than noise.
 
-Each seed is a DVC experiment of the commit one stands on. It is named after both, so what has been
-run is found again, by a later call or from a later commit.
+Each seed is a DVC experiment of the current commit, named after the commit and the seed, so that
+later calls find it.
 """
 
 import re
@@ -9,113 +9,106 @@ import signal
 import subprocess
 import sys
 import time
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 from toypipe.commands.dvc import COMMAND, environment, require_dvc
 from toypipe.commands.git import find_commit, git
-from toypipe.commands.recorded_metrics import accuracy_at
+from toypipe.commands.results import ACCURACY, read_metrics
 from toypipe.errors import InputsChangedError, ToypipeError
-from toypipe.evaluation.statistics import difference, spread
+from toypipe.evaluation.statistics import welch_interval
 from toypipe.pipeline.signals import interrupts
 
 GRACE = 10.0
-"""Seconds that DVC has for ending by itself after a Ctrl-C, which it hears from the terminal."""
+"""Seconds in which DVC may end by itself after a Ctrl-C, which the terminal sends to it, too."""
 
 
 class Seeds(NamedTuple):
-    """The test accuracy from each seed."""
+    """The test accuracies of one commit, by seed."""
 
     name: str
-    """The commit, as the user calls it."""
     accuracies: dict[int, float]
 
 
 def run(count: int, against: str | None) -> tuple[Seeds, Seeds | None]:
-    """Train from the seeds 0 to count - 1 at this commit, those that have not been run there yet.
+    """Train from the seeds 0 to count - 1 at this commit, except those that are done.
 
-    Args:
-        count: How many.
-        against: A commit to compare with, at which seeds have been run.
-
-    Returns:
-        The seeds of this commit, and all that there are of the other.
+    Returns these seeds, and all that were run at the commit `against`, if one is named.
 
     Raises:
-        ToypipeError: The project is not as it was committed, there is nothing to compare with, or
+        ToypipeError: The project differs from its commit, the other commit has too few seeds, or
             a training fails.
-        Interrupted: The process was asked to end; the next call goes on.
+        Interrupted: The process was asked to end; the next call continues.
     """
-    require_dvc("seeds")
+    require_dvc("toypipe seeds")
     commit = find_commit("HEAD")
-    if changed := _changed():
+    if changed := _changes():
         raise ToypipeError(
-            "an experiment belongs to a commit, but this is changed and in none:\n"
-            f"{changed}\nCommit it, or put it away (git stash), and run this again"
+            f"an experiment belongs to a commit, but these changes are in none:\n{changed}\n"
+            "Commit them, or put them away (git stash), and run this again"
         )
-    other = _other(against, commit, count) if against else None
+    other = _seeds_of(against, commit, count) if against else None
     missing = [seed for seed in range(count) if seed not in _experiments(commit)]
-    for turn, seed in enumerate(missing):
-        if turn > 0 and (_changed() or find_commit("HEAD") != commit):
+    for turn, seed in enumerate(missing, start=1):
+        if turn > 1 and (_changes() or find_commit("HEAD") != commit):
             raise InputsChangedError(
-                f"the project was changed while seeds were run, so the next would not be of commit"
-                f" {commit[:7]}. Go back to it (git status shows what is changed), and run this"
-                " again: it goes on"
+                "the project changed between two seeds, so the next one would not belong to commit"
+                f" {commit[:7]}. Go back to it (git status shows the changes), and run the same"
+                " command again: it continues"
             )
-        print(f"seed {seed}: {turn + 1} of {len(missing)} to run", file=sys.stderr, flush=True)
+        print(f"seed {seed}: {turn} of {len(missing)} to run", file=sys.stderr, flush=True)
         _train(seed, commit)
-        interrupts.raise_received("what has been run is kept; the same command goes on")
+        interrupts.raise_received("finished seeds are kept; the same command continues")
         if seed not in _experiments(commit):
             raise ToypipeError(
-                f"seed {seed} does not run through; see above. The same command goes on with it"
+                f"seed {seed} failed, see above. The same command starts again with this seed"
             )
-    own = _accuracies(commit, commit[:7])
+    own = _accuracies(commit)
     return Seeds(commit[:7], {seed: own[seed] for seed in range(count)}), other
 
 
-def _changed() -> str:
-    """Return what is not as it was committed; what Git does not track is in no experiment."""
+def _changes() -> str:
+    """Return what differs from the commit; an experiment leaves out what Git does not track."""
     return git("status", "--porcelain", "--untracked-files=no").rstrip()
 
 
-def _other(against: str, commit: str, count: int) -> Seeds:
-    """Return the seeds that have been run at another commit."""
+def _seeds_of(against: str, commit: str, count: int) -> Seeds:
     other = find_commit(against)
     if other == commit:
         raise ToypipeError(f"--against {against} is the commit you stand on: name another")
-    seeds = Seeds(against, _accuracies(other, against))
-    if len(seeds.accuracies) < 2:
+    accuracies = _accuracies(other)
+    if len(accuracies) < 2:
         raise ToypipeError(
-            f"of {against}, {len(seeds.accuracies)} seeds have been run, and it takes two to know"
-            f" how they vary: git switch --detach {against}, toypipe seeds {count}, git switch -"
+            f"a comparison takes two seeds of {against}, and {len(accuracies)} were run. Run them:"
+            f" git switch --detach {against}, toypipe seeds {count}, git switch -"
         )
-    return seeds
+    return Seeds(against, accuracies)
 
 
 def _experiments(commit: str) -> dict[int, str]:
-    """Return the hash of each seed's experiment; DVC keeps those of a commit as its references."""
+    """Return the hash of each seed's experiment; DVC keeps experiments as Git references."""
     place = f"refs/exps/{commit[:2]}/{commit[2:]}/{_name(commit)}"
     found = git("for-each-ref", "--format=%(objectname) %(refname)", f"{place}*")
     pairs = re.findall(rf"^(\w+) {place}(\d+)$", found, re.MULTILINE)
     return {int(seed): experiment for experiment, seed in pairs}
 
 
-def _name(commit: str) -> str:
-    """Return how the names of the experiments begin: the seed follows."""
-    return f"seeds-{commit[:7]}-"
+def _name(commit: str, seed: object = "") -> str:
+    return f"seeds-{commit[:7]}-{seed}"
 
 
-def _accuracies(commit: str, name: str) -> dict[int, float]:
+def _accuracies(commit: str) -> dict[int, float]:
     return {
-        seed: float(accuracy_at(experiment, f"seed {seed} of {name}"))
+        seed: float(read_metrics("test.json", experiment)[ACCURACY])
         for seed, experiment in sorted(_experiments(commit).items())
     }
 
 
 def _train(seed: int, commit: str) -> None:
-    """Run an experiment in a folder of its own, to its end or to that of DVC."""
-    name = f"{_name(commit)}{seed}"
-    command = [*COMMAND, "exp", "run", "--temp", "--name", name, "-S", f"train.seed={seed}"]
-    # What DVC says is progress, not the result.
+    """Run an experiment in a folder of its own, until it or DVC ends."""
+    options = ("--temp", "--name", _name(commit, seed), "-S", f"train.seed={seed}")
+    command = [*COMMAND, "exp", "run", *options]
+    # DVC's output is progress, not the result.
     process = subprocess.Popen(command, env=environment(), stdout=sys.stderr)
     with interrupts.held():
         while process.poll() is None and interrupts.received is None:
@@ -123,24 +116,24 @@ def _train(seed: int, commit: str) -> None:
         try:
             process.wait(GRACE if interrupts.received == signal.SIGINT else 0)
         except subprocess.TimeoutExpired:
-            process.terminate()  # then the training saves its state and ends, too
+            process.terminate()  # the training saves its state and ends, too
             process.wait()
 
 
 def say(own: Seeds, other: Seeds | None) -> None:
-    """Print each accuracy, how they vary, and whether they differ from the others."""
+    """Print each accuracy, how they vary, and whether they differ from those of the other."""
     for seed, accuracy in own.accuracies.items():
         print(f"seed {seed}: test accuracy {accuracy:.4f}")
-    for seeds in [own, other] if other else [own]:
-        found = spread(list(seeds.accuracies.values()))
+    for name, accuracies in filter(None, (own, other)):
+        values = accuracies.values()
         print(
-            f"{seeds.name}, {len(seeds.accuracies)} seeds: mean {found.mean:.4f},"
-            f" standard deviation {found.deviation:.4f}, from {found.low:.4f} to {found.high:.4f}"
+            f"{name}, {len(values)} seeds: mean {fmean(values):.4f}, standard deviation"
+            f" {stdev(values):.4f}, from {min(values):.4f} to {max(values):.4f}"
         )
     if other:
-        change = difference(list(own.accuracies.values()), list(other.accuracies.values()))
+        change = welch_interval([*own.accuracies.values()], [*other.accuracies.values()])
         if change is None:
-            print("neither varies, so nothing is known of the noise: run more seeds")
+            print("neither group varies, so the noise is unknown: run more seeds")
         else:
             within = change.low <= 0 <= change.high
             print(

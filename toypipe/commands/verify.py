@@ -1,4 +1,4 @@
-"""`toypipe verify`: does the pipeline, run again elsewhere, give the bytes of dvc.lock?"""
+"""`toypipe verify`: run the pipeline again in a clean copy and compare its bytes with dvc.lock."""
 
 import json
 import shutil
@@ -13,47 +13,45 @@ from ruamel.yaml import YAML
 
 from toypipe.commands.dvc import COMMAND, environment, require_dvc
 from toypipe.errors import ToypipeError
-from toypipe.pipeline import diary
-from toypipe.pipeline.inputs import flatten
+from toypipe.params.file import flatten
+from toypipe.pipeline.run_store import find_record
 
 CODE = ("stages", "toypipe")
 RAW = Path("data/raw")
+CHECKPOINT = "data/model/checkpoint.pt"
+
+Entry = dict[str, Any]
+"""A stage in dvc.lock."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one stage."""
+    """The comparison of one stage: as recorded, and now."""
 
     stage: str
     differing: list[str]
-    """The outputs whose bytes are not those of the record."""
+    """The outputs whose bytes differ."""
     metrics: dict[str, tuple[float, float]]
-    """Those that differ: as recorded, and now."""
-    then: dict[str, str] | None
-    """The machine that the record was made on, if this project knows."""
-    now: dict[str, str] | None
-    """This machine."""
+    """The metrics that differ."""
+    machines: tuple[dict[str, str], dict[str, str]]
+    """The machines that trained the checkpoint; empty where unknown."""
 
 
 def verify(stage: str | None) -> list[Verdict]:
     """Run the pipeline, or one stage, in a clean copy and compare its outputs with dvc.lock.
 
-    Nothing in the project is changed, and nothing that it has computed is used.
+    Nothing in the project is changed, and none of its results is used.
 
     Args:
-        stage: Its name; None for all. One stage takes its inputs as they lie in the project.
-
-    Returns:
-        A verdict for each stage, in the order of the record.
+        stage: The name of a stage, which takes the inputs that lie in the project; None for all.
 
     Raises:
-        ToypipeError: There is no record, the project is not what the record describes, or the
-            pipeline does not run through.
+        ToypipeError: There is no record, it describes another project, or the pipeline fails.
     """
     require_dvc("verify")
     if not Path("dvc.lock").exists():
-        raise ToypipeError("there is no dvc.lock here, so nothing to compare with: run `dvc repro`")
-    record = _stages(Path("dvc.lock"))
+        raise ToypipeError("dvc.lock is missing: there is nothing to compare with. Run `dvc repro`")
+    record = _entries(Path())
     if stage is not None and stage not in record:
         raise ToypipeError(f"dvc.lock has no stage {stage}, but: {', '.join(record)}")
     chosen = {name: record[name] for name in ([stage] if stage else record)}
@@ -65,58 +63,58 @@ def verify(stage: str | None) -> list[Verdict]:
         single = ["--single-item", stage] if stage else []
         command = [*COMMAND, "repro", "--no-run-cache", "--no-commit", *single]
         if subprocess.run(command, cwd=copy, env=environment(), check=False).returncode != 0:
-            raise ToypipeError("the pipeline does not run through in a clean copy; see above")
-        again = _stages(copy / "dvc.lock")
+            raise ToypipeError("the pipeline fails in a clean copy; see above")
+        again = _entries(copy)
         return [_compare(name, entry, again[name], copy) for name, entry in chosen.items()]
 
 
-def _stages(lock: Path) -> dict[str, Any]:
-    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
-    return stages
+def _entries(root: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = YAML(typ="safe", pure=True).load(root / "dvc.lock")["stages"]
+    return entries
 
 
-def _sums(entry: dict[str, Any], kind: str) -> dict[str, str]:
-    """Return the md5 of each dependency or output of a stage."""
+def _sums(entry: Entry, kind: str) -> dict[str, str]:
+    """Return the md5 of each dependency or output."""
     return {item["path"]: item["md5"] for item in entry.get(kind, [])}
 
 
-def _inputs(stages: dict[str, Any]) -> set[str]:
-    """Return the dependencies that no other of these stages makes."""
-    made = {name for entry in stages.values() for name in _sums(entry, "outs")}
-    return {name for entry in stages.values() for name in _sums(entry, "deps")} - made
+def _inputs(entries: dict[str, Entry]) -> set[str]:
+    """Return the dependencies that are not outputs of these stages."""
+    made = {name for entry in entries.values() for name in _sums(entry, "outs")}
+    return {name for entry in entries.values() for name in _sums(entry, "deps")} - made
 
 
-def _require_recorded(stages: dict[str, Any]) -> None:
-    """Refuse to compare a record with a project that it does not describe."""
-    command = [*COMMAND, "status", "--json", *stages]
+def _require_recorded(entries: dict[str, Entry]) -> None:
+    """Refuse a record that describes another state of the project."""
+    command = [*COMMAND, "status", "--json", *entries]
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise ToypipeError(f"dvc status says: {result.stderr.strip()}")
-    wanted, changed = _inputs(stages), list[str]()
+    wanted, changed = _inputs(entries), list[str]()
     for name, causes in json.loads(result.stdout).items():
         for cause in causes:
             if cause == "changed command":
                 changed.append(f"{name}: its command in dvc.yaml")
             elif "changed deps" in cause:
-                changed += [
-                    f"{name}: {path} ({how if isinstance(how, str) else ', '.join(how)})"
-                    for path, how in cause["changed deps"].items()
-                    if path in wanted or not isinstance(how, str)
-                ]
+                for path, how in cause["changed deps"].items():
+                    if not isinstance(how, str):  # parameters, by key
+                        changed.append(f"{name}: {path} ({', '.join(how)})")
+                    elif path in wanted:
+                        changed.append(f"{name}: {path} ({how})")
     if changed:
         listed = "\n".join(changed)
         raise ToypipeError(
-            "dvc.lock records another project than lies here, so there is nothing to verify:\n"
-            f"{listed}\nPut that back (git checkout, dvc checkout), or record it first (dvc repro)"
+            f"dvc.lock describes another state of this project:\n{listed}\nRestore that state"
+            " (git checkout, dvc checkout), or record this one first (dvc repro)"
         )
 
 
-def _copy(stages: dict[str, Any], target: Path) -> None:
-    """Copy what the stages use, and nothing that they have made."""
+def _copy(entries: dict[str, Entry], target: Path) -> None:
+    """Copy what the stages use, and none of their outputs."""
     for name in CODE:
         shutil.copytree(name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    files = {file for entry in stages.values() for file in entry.get("params", {})}
-    for name in sorted({"dvc.yaml", *files, *_inputs(stages)}):
+    files = {file for entry in entries.values() for file in entry.get("params", {})}
+    for name in sorted({"dvc.yaml", *files, *_inputs(entries)}):
         source, place = Path(name), target / name
         if place.exists() or not source.exists():
             continue
@@ -128,15 +126,16 @@ def _copy(stages: dict[str, Any], target: Path) -> None:
     if RAW.is_dir():
         (target / RAW).parent.mkdir(parents=True, exist_ok=True)
         (target / RAW).symlink_to(RAW.resolve())
+    shutil.copy(".dvcignore", target)
     (target / ".dvc").mkdir()
-    # Its own cache, for a shared one would have the results.
+    # A cache of its own: a shared one holds the results.
     (target / ".dvc/config").write_text(
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
         "[cache]\n    dir = cache\n"
     )
 
 
-def _compare(name: str, then: dict[str, Any], now: dict[str, Any], copy: Path) -> Verdict:
+def _compare(name: str, then: Entry, now: Entry, copy: Path) -> Verdict:
     recorded, made = _sums(then, "outs"), _sums(now, "outs")
     differing = [path for path in recorded if made.get(path) != recorded[path]]
     metrics = {
@@ -145,17 +144,17 @@ def _compare(name: str, then: dict[str, Any], now: dict[str, Any], copy: Path) -
         if path.endswith(".json")
         for key, values in _metrics(Path(path), copy / path)
     }
-    return Verdict(
-        name,
-        differing,
-        metrics,
-        diary.find(Path(), name, _sums(then, "deps")),
-        diary.find(copy, name, _sums(now, "deps")),
-    )
+    machines = _machine(Path(), recorded), _machine(copy, made)
+    return Verdict(name, differing, metrics, machines)
+
+
+def _machine(root: Path, outputs: dict[str, str]) -> dict[str, str]:
+    record = find_record(root, outputs[CHECKPOINT]) if CHECKPOINT in outputs else None
+    return record.machine if record else {}
 
 
 def _metrics(then: Path, now: Path) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Yield the numbers of a metrics file that differ, where the recorded file is still there."""
+    """Yield the numbers of a metrics file that differ, where the recorded file still exists."""
     if not then.exists():
         return
     old, new = (dict(flatten(json.loads(path.read_bytes()))) for path in (then, now))
@@ -167,24 +166,25 @@ def _metrics(then: Path, now: Path) -> Iterator[tuple[str, tuple[float, float]]]
 def say(verdicts: list[Verdict]) -> bool:
     """Print the verdicts; return whether every output is identical."""
     for verdict in verdicts:
-        what = f"{', '.join(verdict.differing)} differs" if verdict.differing else "identical"
-        print(f"{verdict.stage}: {what}")
-    first = next((verdict for verdict in verdicts if verdict.differing), None)
-    if first is None:
+        differs = f"{', '.join(verdict.differing)} differs"
+        print(f"{verdict.stage}: {differs if verdict.differing else 'identical'}")
+    bad = [verdict for verdict in verdicts if verdict.differing]
+    if not bad:
         print("every output has the bytes that dvc.lock records")
         return True
-    print(f"the first that differs is {first.stage}")
-    changes = {key: values for verdict in verdicts for key, values in verdict.metrics.items()}
+    print(f"the first stage that differs is {bad[0].stage}")
+    changes = {key: values for verdict in bad for key, values in verdict.metrics.items()}
     for key, (then, now) in changes.items():
         print(f"  {key} was {then:.6g}, is {now:.6g}")
     if changes:
         most = max(abs(now - then) for then, now in changes.values())
         print(f"  all metrics agree to within {most:.2g}")
-    print(f"recorded on: {_line(first.then)}\nnow on:      {_line(first.now)}")
+    for verdict in verdicts:
+        if any(verdict.machines):
+            then_on, now_on = map(_line, verdict.machines)
+            print(f"trained on: {then_on}\nnow on:     {now_on}")
     return False
 
 
-def _line(machine: dict[str, str] | None) -> str:
-    if machine is None:
-        return "nobody knows: .toypipe of this project does not say"
-    return ", ".join(f"{name} {value}" for name, value in machine.items())
+def _line(machine: dict[str, str]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in machine.items()) or "unknown"

@@ -1,4 +1,4 @@
-"""A step as one launch: on CUDA, all its kernels in a graph that is captured once and replayed."""
+"""CUDA graphs: all kernels of a step captured once, then replayed by one launch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,25 +9,22 @@ from torch import Tensor
 from toypipe.compute import distributed
 
 Step = Callable[[int, int], Tensor]
-"""What a step computes is decided by two numbers: how many images, and of which size."""
+"""A step is decided by the number of images and their size."""
 
 WARM_UP = 3  # calls before the capture: libraries choose their algorithms, optimizers their state
 
 
 def captured(step: Step, device: torch.device) -> Step:
-    """Return a function that does the same as a step, with one launch where there is CUDA.
+    """Return a function that does the same as a step; on CUDA, by one launch.
 
-    A small network's kernels take less time than the host needs to launch them one by one.
+    The kernels of a small network take less time than the host needs to launch them one by one.
 
     Args:
-        step: Reads and writes only tensors on the device that stay where they are, and waits for
-            nothing. Its arguments, which decide the shapes of what it computes, are numbers; each
-            combination of them is captured by itself.
+        step: Reads and writes only tensors on the device that stay in place, and never
+            synchronises. Each combination of its arguments is captured separately.
         device: Where it computes.
     """
-    if (
-        device.type != "cuda" or distributed.world_size() > 1
-    ):  # what processes exchange is not captured
+    if device.type != "cuda" or distributed.world_size() > 1:  # collectives are not captured
         return step
     graphs: dict[tuple[int, int], _Graph] = {}
 
@@ -41,7 +38,7 @@ def captured(step: Step, device: torch.device) -> Step:
 
 
 class _Graph:
-    """The first calls are the step itself; the capture that follows computes nothing."""
+    """The first calls run the step itself; the capture that follows them computes nothing."""
 
     def __init__(self, step: Callable[[], Tensor], device: torch.device) -> None:
         self._step, self._calls = step, 0
@@ -51,15 +48,15 @@ class _Graph:
     def __call__(self) -> Tensor:
         self._calls += 1
         if self._calls <= WARM_UP:
-            return self._aside()
+            return self._warm_up()
         if self._calls == WARM_UP + 1:
             with torch.cuda.graph(self._graph, stream=self._stream):
                 self._result = self._step()
         self._graph.replay()
         return self._result
 
-    def _aside(self) -> Tensor:
-        """Take the step on the stream on which it will be captured: autograd remembers it."""
+    def _warm_up(self) -> Tensor:
+        """Run the step on the stream of the capture: autograd remembers the stream."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):

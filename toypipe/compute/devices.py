@@ -7,41 +7,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch.utils import deterministic
 
-from toypipe.compute import distributed
+from toypipe.compute import DeviceName, distributed
 from toypipe.errors import ToypipeError
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def pick_device(name: DeviceName) -> torch.device:
     """Find a device and make its arithmetic exact and repeatable.
 
-    float32 means float32 (no TF32), and of several algorithms one is chosen by what is asked,
-    never by which was faster today.
-
-    Args:
-        name: `auto` takes CUDA if there is one, else MPS, else the CPU.
+    float32 means float32 (TF32 is off), and algorithms are chosen by the shapes of the data, never
+    by which was faster today. `auto` takes CUDA where it is available, else MPS, else the CPU.
 
     Raises:
-        ToypipeError: This machine, or this build of torch, has no such device.
+        ToypipeError: This machine, or this build of torch, lacks the device.
     """
-    present = {
+    available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
     if name == "auto":
-        name = next(known for known in ("cuda", "mps", "cpu") if present[known])
-    if not present[name]:
-        found = ", ".join(known for known in present if present[known])
+        name = next(known for known in ("cuda", "mps", "cpu") if available[known])
+    if not available[name]:
+        found = ", ".join(known for known in available if available[known])
         raise ToypipeError(
-            f"there is no device {name} here (found: {found}). Leave --device and TOYPIPE_DEVICE"
-            " out to take the best there is"
+            f"the device {name} is not available here (found: {found}). Leave out --device and"
+            " TOYPIPE_DEVICE to take the best one"
         )
     _keep_freed_memory()
     if name == "cuda":
@@ -51,23 +45,24 @@ def pick_device(name: DeviceName) -> torch.device:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
-        # What cannot repeat to the bit is an error; `use_deterministic_algorithms` would say the
-        # same, but imports torch's compiler. No operation here reads memory that was never written.
+        # An operation that cannot repeat to the bit is an error. `use_deterministic_algorithms`
+        # does the same, but imports torch's compiler.
         torch.set_deterministic_debug_mode("error")
+        # No operation here reads memory that was never written.
         deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.device(name)
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep the memory of large tensors that are freed, for the next ones.
+    """Let glibc keep the memory of large freed tensors for the next ones.
 
-    From 32 MiB on it gives every block back to the system, and gets the next one page by page,
-    which takes ten times as long as filling it.
+    By default it returns every block of 32 MiB or more to the system and gets the next one page by
+    page, which takes ten times as long as filling it.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-4, 0)  # M_MMAP_MAX: no block by itself, so that all are kept alike
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: how much may lie unused
+        mallopt(-4, 0)  # M_MMAP_MAX: no separate blocks, so that all are kept alike
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: bytes that may lie unused
 
 
 def describe(device: torch.device) -> dict[str, str]:
@@ -83,7 +78,7 @@ def describe(device: torch.device) -> dict[str, str]:
 
 
 def _cpu_name() -> str:
-    with suppress(OSError):  # where there is no such file, Python knows the name
+    with suppress(OSError):  # only Linux has this file
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
@@ -92,26 +87,23 @@ def _cpu_name() -> str:
 
 @contextmanager
 def explained(key: str, batch_size: int) -> Iterator[None]:
-    """Explain what a device refuses: too much memory, or what it cannot repeat to the bit.
+    """Turn two errors into a ToypipeError: out of memory, and no deterministic algorithm.
 
     Args:
-        key: The parameter that says how many images are computed at once.
+        key: The parameter that holds the batch size.
         batch_size: Its value.
-
-    Raises:
-        ToypipeError: It refused.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         what = str(error).partition("\n")[0]
-        words = ("out of memory", "allocate memory")  # of CUDA and MPS; of the CPU
+        words = ("out of memory", "allocate memory")  # CUDA and MPS; the CPU
         if isinstance(error, MemoryError) or any(word in str(error) for word in words):
-            message = f"memory ran out with {key} {batch_size} ({what}): lower it"
+            message = f"out of memory with {key} {batch_size} ({what}): lower it"
         elif "does not have a deterministic implementation" in str(error):
             message = (
-                f"this network cannot be computed on this device so that it repeats to the bit"
-                f" ({what.partition(',')[0]}): take another train.model, or --device cpu"
+                "this network has no deterministic implementation on this device"
+                f" ({what.partition(',')[0]}): choose another train.model, or --device cpu"
             )
         else:
             raise

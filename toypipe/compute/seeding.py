@@ -1,7 +1,7 @@
-"""Random streams: each is decided by the seed, what it is for and the epoch, and by nothing else.
+"""Random numbers: a seed of its own for each purpose and epoch.
 
-So a run can go on from any epoch without a saved generator state, one kind of draw cannot shift
-another, and nothing depends on the device: everything is drawn on the CPU.
+So a run resumes from any epoch without a saved generator, one kind of draw cannot shift another,
+and nothing depends on the device: everything is drawn on the CPU.
 """
 
 import hashlib
@@ -13,25 +13,19 @@ Purpose = Literal["weights", "validation", "order", "flip", "translate", "dropou
 
 
 def derive_seed(seed: int, purpose: Purpose, epoch: int = 0, rank: int = 0) -> int:
-    """Return the seed of one stream, in 0..2**63-1.
+    """Return the seed for one purpose, in 0..2**63-1.
 
     Args:
         seed: The seed of the run.
         purpose: What is drawn.
-        epoch: In which epoch, from 0; 0 for what is drawn once.
-        rank: By which process, where each draws for its part of a batch.
+        epoch: From 0; 0 for what is drawn once.
+        rank: The process, where each draws for its part of a batch.
     """
-    drawer = f" {rank}" if rank else ""
-    digest = hashlib.sha256(f"{seed} {purpose} {epoch}{drawer}".encode()).digest()
+    suffix = f" {rank}" if rank else ""
+    digest = hashlib.sha256(f"{seed} {purpose} {epoch}{suffix}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def make_generator(seed: int, purpose: Purpose, epoch: int = 0) -> torch.Generator:
-    """Return a fresh generator on the CPU for one purpose.
-
-    Args:
-        seed: The seed of the run.
-        purpose: What is drawn.
-        epoch: In which epoch, from 0; 0 for what is drawn once.
-    """
+    """Return a fresh generator on the CPU, seeded by `derive_seed`."""
     return torch.Generator().manual_seed(derive_seed(seed, purpose, epoch))

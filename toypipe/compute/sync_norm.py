@@ -6,17 +6,13 @@ from torch.distributed.nn.functional import all_reduce
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """What `nn.BatchNorm2d` computes of a batch, when each process has a part of it.
+    """What `nn.BatchNorm2d` computes of a batch that is divided among the processes.
 
     `nn.SyncBatchNorm` does the same on GPUs, but refuses a CPU.
     """
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
-        """Take the place of a batch norm: parameters and statistics are shared with it.
-
-        Args:
-            norm: It has running statistics, and a momentum.
-        """
+        """Share the parameters and running statistics of a batch norm, which has a momentum."""
         super().__init__(norm.num_features, norm.eps, norm.momentum)
         self.weight, self.bias = norm.weight, norm.bias
         self.running_mean, self.running_var = norm.running_mean, norm.running_var
@@ -24,7 +20,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
         self.train(norm.training)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map (n, channels, height, width) to the same; n may differ between processes."""
+        """Map (n, channels, height, width) to the same shape; n may differ between processes."""
         if not self.training:
             return super().forward(maps)
         values = maps.float()
@@ -34,14 +30,14 @@ class SyncBatchNorm(nn.BatchNorm2d):
         mean = total[:-1] / count
         centred = values - mean[:, None, None]
         variance = all_reduce(centred.square().sum((0, 2, 3))) / count
-        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        self._track(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight / (variance + self.eps).sqrt()
         normed: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
         return normed.to(maps.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics, which evaluation uses."""
+    def _track(self, mean: Tensor, variance: Tensor) -> None:
+        """Update the running statistics, which evaluation uses."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None

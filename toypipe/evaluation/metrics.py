@@ -1,6 +1,5 @@
 """Measure a network: predictions, accuracy with its interval, figures for each class."""
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -9,9 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toypipe.compute import distributed
+from toypipe.compute.devices import explained
 from toypipe.data.split import Split
-
-Z95 = 1.959963984540054  # 97.5 % of a normal distribution lie below this many deviations
+from toypipe.errors import ToypipeError
+from toypipe.evaluation.statistics import wilson_interval
+from toypipe.networks.checkpoint import Classifier
 
 
 class Metrics(NamedTuple):
@@ -27,7 +28,7 @@ class Metrics(NamedTuple):
     """Cross entropy in nats, unsmoothed, mean over the images, whatever loss was trained."""
 
 
-class ClassFigures(NamedTuple):
+class ClassMetrics(NamedTuple):
     """How well a network does on one class: a row of per_class.csv."""
 
     name: str
@@ -53,6 +54,33 @@ class Mistake(NamedTuple):
     """Number of the class that it was taken for."""
     probability: float
     """That the network gave to the class it chose, 0..1."""
+
+
+def classify(classifier: Classifier, split: Split, *, batch_size: int, views: int) -> Tensor:
+    """Return the logits of a network for images, computed on the network's device.
+
+    Args:
+        classifier: In evaluation mode.
+        split: The images, on any device.
+        batch_size: Images per forward pass.
+        views: As for `predict`.
+
+    Returns:
+        float32 of shape (N, classes), on the CPU.
+
+    Raises:
+        ToypipeError: The network is for images of another size or of other classes.
+    """
+    if (classifier.size, classifier.classes) != (split.size, split.classes):
+        raise ToypipeError(
+            f"the checkpoint is for {classifier.size}-pixel images of"
+            f" {', '.join(classifier.classes)}, but the test images have {split.size} pixels and"
+            f" are of {', '.join(split.classes)}: run `toypipe train` (or `dvc repro`) again"
+        )
+    device = next(classifier.model.parameters()).device
+    with explained("evaluate.batch_size", batch_size):
+        images = split.images.to(device)
+        return predict(classifier.model, images, batch_size=batch_size, views=views)
 
 
 @torch.inference_mode()
@@ -105,24 +133,6 @@ def measure(logits: Tensor, split: Split) -> Metrics:
     return Metrics(right / len(labels), low, high, float(F.cross_entropy(logits, labels)))
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a share.
-
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-
-    Args:
-        successes: At most `trials`.
-        trials: At least 1.
-    """
-    share, z2 = successes / trials, Z95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
-    # At the ends the formula gives 0 and 1, but for rounding.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == trials else centre + half
-    return low, high
-
-
 def confusion(predicted: Tensor, split: Split) -> Tensor:
     """Count how often each class is taken for each.
 
@@ -156,7 +166,7 @@ def confident_mistakes(logits: Tensor, split: Split, count: int) -> list[Mistake
     ]
 
 
-def per_class(predicted: Tensor, split: Split) -> list[ClassFigures]:
+def per_class(predicted: Tensor, split: Split) -> list[ClassMetrics]:
     """Compare predictions with the truth, class by class.
 
     Args:
@@ -167,7 +177,7 @@ def per_class(predicted: Tensor, split: Split) -> list[ClassFigures]:
     hits, called, support = counts.diag(), counts.sum(0), counts.sum(1)
     rows = zip(split.classes, hits.tolist(), called.tolist(), support.tolist(), strict=True)
     return [
-        ClassFigures(name, _ratio(hit, call), _ratio(hit, have), _ratio(2 * hit, call + have), have)
+        ClassMetrics(name, _ratio(hit, call), _ratio(hit, have), _ratio(2 * hit, call + have), have)
         for name, hit, call, have in rows
     ]
 

@@ -1,58 +1,70 @@
-"""How much results vary from seed to seed, and whether a difference is more than that."""
+"""How far results are due to chance: Wilson's interval, Welch's interval, McNemar's test."""
 
+import math
+import warnings
 from collections.abc import Sequence
-from math import sqrt
-from statistics import fmean, stdev, variance
+from statistics import fmean
 from typing import NamedTuple
 
+Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distribution
 
-class Spread(NamedTuple):
-    """What repeated runs came to."""
 
-    mean: float
-    deviation: float
-    """The standard deviation of one run, estimated with n - 1."""
-    low: float
-    high: float
+class Paired(NamedTuple):
+    """Two networks on the same images."""
+
+    gained: int
+    """Images that only the new one classifies right."""
+    lost: int
+    """Images that only the old one classifies right."""
+    p_value: float
+    """Probability of a split at least as uneven, if both networks are equally good."""
 
 
 class Difference(NamedTuple):
-    """One mean less another."""
+    """The difference of two means, with the ends of its 95 % confidence interval."""
 
     value: float
     low: float
-    """With 95 % confidence the difference lies between this"""
     high: float
-    """and this."""
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Describe at least two results."""
-    return Spread(fmean(values), stdev(values), min(values), max(values))
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a share, from at least one trial.
 
-
-def difference(new: Sequence[float], old: Sequence[float]) -> Difference | None:
-    """Compare two groups of results that need not vary equally: Welch's interval.
-
-    Welch, "The generalization of 'Student's' problem when several different population variances
-    are involved", Biometrika 34, 1947, with the degrees of freedom of Satterthwaite, "An
-    approximate distribution of estimates of variance components", Biometrics Bulletin 2, 1946.
-
-    Args:
-        new: At least two results.
-        old: At least two others.
-
-    Returns:
-        The mean of `new` less that of `old`; None if neither group varies, for then nothing is
-        known of the noise.
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
     """
-    from scipy.special import stdtrit  # not what only lists the commands
+    share, z2 = successes / trials, Z95**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = Z95 * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    # At the ends the formula gives 0 and 1, except for rounding.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == trials else centre + half
+    return low, high
 
-    parts = [(variance(values) / len(values), len(values) - 1) for values in (new, old)]
-    square = sum(part for part, _ in parts)
-    if square == 0:
+
+def welch_interval(new: Sequence[float], old: Sequence[float]) -> Difference | None:
+    """Compare the means of two groups of at least two results, whose variances may differ.
+
+    Returns None if neither group varies: the noise is then unknown.
+
+    Source: Welch, "The generalization of 'Student's' problem ...", Biometrika 34, 1947.
+    """
+    if len(set(new)) == len(set(old)) == 1:
         return None
-    freedom = square**2 / sum(part**2 / count for part, count in parts)
-    half = float(stdtrit(freedom, 0.975)) * sqrt(square)
-    value = fmean(new) - fmean(old)
-    return Difference(value, value - half, value + half)
+    from scipy.stats import ttest_ind
+
+    with warnings.catch_warnings(action="ignore"):  # about a group that does not vary
+        interval = ttest_ind(new, old, equal_var=False).confidence_interval(0.95)
+    return Difference(fmean(new) - fmean(old), float(interval.low), float(interval.high))
+
+
+def mcnemar_test(old: Sequence[bool], new: Sequence[bool]) -> Paired:
+    """Compare two networks by which of the same images they classify right: an exact sign test.
+
+    Source: McNemar, "Note on the sampling error of the difference ...", Psychometrika 12, 1947.
+    """
+    pairs = list(zip(old, new, strict=True))
+    gained, lost = pairs.count((False, True)), pairs.count((True, False))
+    from scipy.stats import binomtest  # refuses a test without trials
+
+    return Paired(gained, lost, binomtest(gained, gained + lost).pvalue if gained + lost else 1.0)

@@ -1,10 +1,8 @@
-"""GPUs on lease: who computes has them to itself, and a dead process has none.
+"""GPU locks: one command at a time computes on a GPU, and a dead process holds no lock.
 
-A lease is a lock on a file that is named after the GPU itself. Its index would not do: each
-CUDA_VISIBLE_DEVICES counts the same GPUs in its own way.
-
-Evaluation takes one too, though it is soon over: beside a training, it could end that for lack of
-memory. By hand it is the same as under DVC, for the same reason.
+A lock is a file named after the GPU's UUID: an index would not do, because each
+CUDA_VISIBLE_DEVICES counts the same GPUs differently. Evaluation takes a lock too, because it
+could end a training beside it for lack of memory.
 """
 
 import os
@@ -23,41 +21,30 @@ from toypipe.errors import ToypipeError
 if TYPE_CHECKING:
     import torch
 
-POLL = 0.5  # seconds between two looks at what is free
+POLL = 0.5  # seconds between two checks for a free GPU
 
 
 @contextmanager
-def own_gpu(device: "torch.device") -> Iterator[None]:
-    """Compute on a GPU that nobody else in this project computes on; elsewhere, do nothing.
-
-    It becomes torch's current device: from here on, "cuda" means this one.
-
-    Args:
-        device: Where to compute.
-
-    Raises:
-        Interrupted: The process was asked to end while it waited.
-    """
-    if (
-        device.type != "cuda" or distributed.world_size() > 1
-    ):  # of several processes, who started them leases
+def locked_gpu(device: "torch.device") -> Iterator[None]:
+    """Lock a GPU and make it torch's current device; on other devices, do nothing."""
+    if device.type != "cuda" or distributed.world_size() > 1:  # their parent holds the locks
         yield
         return
     import torch
 
-    with lease(1, gpus()) as (index,):
+    with lock_gpus(1, visible_gpus()) as (index,):
         torch.cuda.set_device(index)
         try:
             yield
         finally:
-            torch.cuda.empty_cache()  # the next one may come before this process has ended
+            torch.cuda.empty_cache()  # the next command may start before this process ends
 
 
-def gpus() -> dict[int, str]:
-    """Return index and UUID of each visible GPU of the first one's model.
+def visible_gpus() -> dict[int, str]:
+    """Return index and UUID of each visible GPU of the same model as the first.
 
-    Another model gives other bits, and what comes out must not depend on which happens to be free.
-    No GPU is started for this: a context on each would cost memory.
+    Another model gives other bits, and a result must not depend on which GPU is free. Reading the
+    properties starts no CUDA context, which would cost memory on each GPU.
     """
     import torch
 
@@ -66,38 +53,33 @@ def gpus() -> dict[int, str]:
 
 
 @contextmanager
-def lease(count: int, gpus: Mapping[int, str]) -> Iterator[list[int]]:
-    """Have some GPUs to oneself, and wait for them if need be: for all, holding none meanwhile.
+def lock_gpus(count: int, gpus: Mapping[int, str]) -> Iterator[list[int]]:
+    """Lock `count` GPUs, all at once; wait until that many are free.
 
-    So two that each want several never wait for each other; but who wants many may be overtaken by
-    those who want few.
+    A waiting command holds no lock, so that two of them never wait for each other. A command that
+    needs many GPUs may be overtaken by commands that need few.
 
     Args:
         count: How many.
-        gpus: Those to choose from: a name for each index, the same in every process.
+        gpus: The GPUs to choose from: their indices, and names that every process uses.
 
     Yields:
-        Their indices.
+        The indices of the locked GPUs.
 
     Raises:
-        ToypipeError: There are not as many.
-        Interrupted: The process was asked to end while it waited.
+        ToypipeError: There are too few GPUs.
     """
     if count > len(gpus):
         raise ToypipeError(
-            f"this needs {count} GPUs of one model, but there are {len(gpus)}: ask for fewer"
+            f"{count} GPUs of one model are needed, but there are {len(gpus)}: ask for fewer"
         )
     folder = Path(os.environ.get("DVC_ROOT", "."), ".toypipe", "devices")
     folder.mkdir(parents=True, exist_ok=True)
     taken = _take(count, gpus, folder)
     if taken is None:
         wanted = "a GPU" if count == 1 else f"{count} GPUs"
-        print(
-            f"waiting for {wanted}: other commands of this project compute on those there are"
-            " (see `toypipe runs`)",
-            file=sys.stderr,
-            flush=True,
-        )
+        message = f"waiting for {wanted}: other commands of this project use them (toypipe runs)"
+        print(message, file=sys.stderr, flush=True)
         while (taken := _take(count, gpus, folder)) is None:
             time.sleep(POLL)
     indices, locks = taken
@@ -106,8 +88,8 @@ def lease(count: int, gpus: Mapping[int, str]) -> Iterator[list[int]]:
 
 
 def _take(count: int, gpus: Mapping[int, str], folder: Path) -> tuple[list[int], ExitStack] | None:
-    """Lock the first GPUs that are free, or none if they are too few."""
-    # One process at a time: two could lock half of what each wants, over and over.
+    """Lock the first free GPUs; lock none if they are too few."""
+    # One process at a time: otherwise two could each lock half of what both need, forever.
     with FileLock(folder / "taking.lock"), ExitStack() as locks:
         indices: list[int] = []
         for index, name in gpus.items():

@@ -1,116 +1,139 @@
-"""What a stage is given when it starts, compared with what lies there when it would publish.
+"""The inputs of a stage: noted when it starts, compared before it publishes.
 
-DVC hashes parameters, code and data after a command has ended: what was edited while it ran would
-be recorded as what it used.
+DVC hashes parameters, code and data after a command has ended. Without the comparison, an edit
+during the command would be recorded as what the command used.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
 from toypipe.errors import InputsChangedError, ToypipeError
-from toypipe.params.file import read_params
+from toypipe.params.file import flatten, read_params
+from toypipe.params.schema import Params
 
 CODE = Path(__file__).parents[2]
-"""Where the code that runs lies; under DVC that is the current folder."""
+"""The folder of the code that runs; under DVC it is the current folder."""
 CONSTANT = "data/params.ok"
-"""A dependency whose bytes never change; a direct call can do without it."""
+"""A dependency whose bytes never change: a direct call works without it."""
+
+
+class _File(NamedTuple):
+    path: Path
+    stamp: tuple[int, ...] | None
+    md5: str | None
 
 
 class Inputs:
-    """The parameters, modules and data that dvc.yaml lists for a stage, noted at once."""
+    """The parameters and the files (code and data) that dvc.yaml lists for a stage."""
 
     def __init__(self, stage: str, params_file: Path, overrides: Sequence[str]) -> None:
-        """Note everything. No module of the stage may have been imported before.
-
-        Args:
-            stage: Its name in dvc.yaml.
-            params_file: The parameter file.
-            overrides: Changes for this call, with the grammar of `dvc exp run -S`.
+        """Note everything, before the modules of the stage are imported.
 
         Raises:
-            ToypipeError: There is no such stage, or the parameters are not fit.
+            ToypipeError: The parameters are invalid.
         """
         self.stage = stage
         self._params_file, self._overrides = params_file, overrides
-        self._paths = _dependencies(stage)
-        self._stamps = {name: _stamp(path) for name, path in self._paths.items()}
-        self.files = {name: _digest(path) for name, path in self._paths.items()}
-        """The md5 of each dependency; of a folder, that of its listing; None of a missing one."""
+        self._files = {
+            name: _File(path, _stamp(path), file_md5(path)) for name, path in _list_files(stage)
+        }
+        self._text = _read(params_file)
         self.params = read_params(params_file, overrides)
-        """All sections of the parameter file."""
-        self.values = self._own(self.params.model_dump())
-        """Those that DVC tracks for this stage, by their keys: `train.optimizer.lr`."""
         self._loaded = False
 
-    def _own(self, sections: dict[str, Any]) -> dict[str, Any]:
-        names = sections if self.stage == "check" else [self.stage]
-        return dict(flatten({name: sections[name] for name in names}))
+    @property
+    def md5(self) -> dict[str, str | None]:
+        """The md5 of each file, by its name; None for a missing one."""
+        return {name: file.md5 for name, file in self._files.items()}
 
     def require_unchanged(self) -> None:
-        """Compare what was noted with what is there now.
+        """Compare the noted inputs with the current ones.
 
-        The first time, when everything has just been loaded, a file that was written meanwhile
-        counts as changed, whatever it holds now: what was loaded may have been something else.
+        The first call is made when the stage has loaded everything. In that call a file that was
+        written since counts as changed, even if its content is the same again: the stage may have
+        loaded something else.
 
         Raises:
-            InputsChangedError: Something differs; the message names all of it.
+            InputsChangedError: Some inputs differ; the message names them all.
         """
-        changes = list[str]()
-        for name, path in self._paths.items():
-            # What has the same times and size has the same content, and need not be read again.
-            touched = _stamp(path) != self._stamps[name]
-            if touched and (not self._loaded or _digest(path) != self.files[name]):
-                changes.append(f"{name} {'was edited' if path.exists() else 'is gone'}")
-        try:
-            now = self._own(read_params(self._params_file, self._overrides).model_dump())
-        except ToypipeError as error:
-            changes.append(str(error).splitlines()[0])
-        else:
-            changes += [
-                f"{self._params_file}: {key} was {self.values.get(key)}, is {now.get(key)}"
-                for key in dict.fromkeys([*self.values, *now])
-                if self.values.get(key) != now.get(key)
-            ]
+        changes = [*self._changed_files(), *self._changed_params()]
         if changes:
-            finished = "The finished training is kept: put this back, and it is delivered at once."
-            found = "\n".join(changes)
+            kept = " The finished training is kept: restore the inputs, and it is delivered."
+            listed = "\n".join(changes)
             raise InputsChangedError(
-                f"while {self.stage} ran, what it uses changed, so nothing was written, for DVC"
-                f" would record it as made of what lies there now:\n{found}\n"
-                f"Run it again. {finished if self.stage == 'train' else ''}"
+                f"the inputs of {self.stage} changed while it ran:\n{listed}\nNothing was written,"
+                " because DVC would record the new inputs with results of the old ones. Run it"
+                f" again.{kept if self.stage == 'train' else ''}"
             )
         self._loaded = True
 
+    def _changed_files(self) -> Iterator[str]:
+        current = dict(_list_files(self.stage))
+        for name in current.keys() - self._files.keys():
+            yield f"{name} was added"
+        for name, file in self._files.items():
+            # An unchanged stamp means unchanged content: no need to read the file again.
+            if (now := _stamp(file.path)) == file.stamp:
+                continue
+            if not self._loaded or file_md5(file.path) != file.md5:
+                yield f"{name} was {'edited' if now else 'removed'}"
 
-def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested values with their keys joined by dots, as DVC shows them."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    def _changed_params(self) -> Iterator[str]:
+        if _read(self._params_file) == self._text:
+            return
+        try:
+            params = read_params(self._params_file, self._overrides)
+        except ToypipeError as error:
+            yield str(error).splitlines()[0]
+            return
+        then, now = tracked_values(self.stage, self.params), tracked_values(self.stage, params)
+        for key in dict.fromkeys([*then, *now]):
+            if then.get(key) != now.get(key):
+                yield f"{self._params_file}: {key} was {then.get(key)}, is {now.get(key)}"
 
 
-def _dependencies(stage: str) -> dict[str, Path]:
-    """Return where the files and folders are that dvc.yaml lists for a stage."""
+def tracked_values(stage: str, params: Params) -> dict[str, object]:
+    """Return the parameters that DVC tracks for a stage, by dotted keys; for `check`, all."""
+    sections = params.model_dump()
+    names = sections if stage == "check" else [stage]
+    return dict(flatten({name: sections[name] for name in names}))
+
+
+def file_md5(path: Path) -> str | None:
+    """Return the md5 of a file in hexadecimal digits; None if it is missing."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _list_files(stage: str) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each file that dvc.yaml lists for a stage, folders expanded."""
     here = Path("dvc.yaml")
     pipeline = YAML(typ="safe", pure=True).load(here if here.exists() else CODE / here)
-    names = map(str, pipeline.get("stages", {}).get(stage, {}).get("deps", []))
-    return {
-        name: CODE / name if name.startswith(("stages/", "toypipe/")) else Path(name)
-        for name in names
-        if name != CONSTANT
-    }
+    for name in map(str, pipeline.get("stages", {}).get(stage, {}).get("deps", [])):
+        path = CODE / name if name.startswith(("stages/", "toypipe/")) else Path(name)
+        if path.is_dir():
+            for file in sorted(path.rglob("*")):
+                below = file.relative_to(path)
+                if file.is_file() and not any(map(_is_ignored, below.parts)):
+                    yield f"{name}/{below.as_posix()}", file
+        elif name != CONSTANT:
+            yield name, path
 
 
-def _stamp(path: Path) -> tuple[float, ...] | str | None:
-    """Return what differs after every write."""
-    if path.is_dir():
-        return _digest(path)
+def _is_ignored(name: str) -> bool:
+    """Skip, as .dvcignore does, what Python and editors write while a stage runs."""
+    return name.startswith(".") or name.endswith("~") or name == "__pycache__"
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    """Return values that differ after every write; None for a missing file."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -118,14 +141,8 @@ def _stamp(path: Path) -> tuple[float, ...] | str | None:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _digest(path: Path) -> str | None:
-    """Return the md5 of a file, as DVC does, or of what a folder holds, by name, size and time."""
-    if path.is_dir():
-        found = ((file, file.stat()) for file in sorted(path.rglob("*")) if file.is_file())
-        listing = "".join(f"{file} {s.st_size} {s.st_mtime_ns}\n" for file, s in found)
-        return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()
+def _read(path: Path) -> bytes | None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except FileNotFoundError:
+        return path.read_bytes()
+    except OSError:
         return None

@@ -1,148 +1,122 @@
-"""Start a command in several processes, by torchrun's own agent, and end as they end.
+"""Run a command in several processes, by torchrun's agent.
 
-Where the command runs under a torchrun already, on one or more hosts, it just takes part.
+Where torchrun runs the command already, on one or more hosts, the command just takes part.
 """
 
 import logging
 import os
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-import typer
-
-from toypipe.compute.devices import DeviceName
-from toypipe.errors import LostError, ToypipeError
-from toypipe.pipeline.signals import Interrupted
+from toypipe import errors
+from toypipe.compute import DeviceName
+from toypipe.errors import ToypipeError
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-
 OWN = "toypipe"
-"""The agent's name for a run: so its processes know that no outer torchrun has started them."""
+"""The name of a run that `in_processes` starts: its processes leave their messages to it."""
 
 
 def in_processes(wanted: str, device: DeviceName) -> None:
-    """Run this command in several processes, if that is what is asked for; then do not return.
+    """Run this command in several processes, if the user asks for them; then end.
 
     Args:
-        wanted: How many: a number, or `auto` for as many as there are GPUs.
+        wanted: A number of processes, or `auto` for one per GPU.
         device: Where to compute.
 
     Raises:
-        ToypipeError: There cannot be so many.
-        Interrupted: One of them was killed.
-        typer.Exit: They have ended, with the exit code of the one that ended first; its message,
-            if there was one, has been printed.
+        ToypipeError: So many cannot be started.
+        SystemExit: The processes ended: 0 if all succeeded, 1 if one failed (its message is
+            printed), 128 and the signal's number after a signal.
     """
     count = _count(wanted, device)
     if count == 1 or "RANK" in os.environ:
         return
-    from toypipe.pipeline.cores import queue_workers
-
-    threads = _cores() // count // (queue_workers() if "DVC_STAGE" in os.environ else 1)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // count)))
     with _own_gpus(count, device):
-        _run(count)
-    raise typer.Exit
+        sys.exit(_launch(count))
 
 
 def _count(wanted: str, device: DeviceName) -> int:
-    """Return how many processes there are to be."""
     if wanted == "1":
         return 1
     if wanted != "auto" and not (wanted.isdecimal() and int(wanted) > 0):
         raise ToypipeError(
             f"--processes (or TOYPIPE_PROCESSES) is {wanted}, expected a number from 1 on, or auto"
-            " for as many as there are GPUs"
+            " for one process per GPU"
         )
+    import torch
+
     from toypipe.compute.devices import pick_device
 
-    kind, gpus = pick_device(device).type, _gpus()
+    kind, gpus = pick_device(device).type, torch.cuda.device_count()
     if wanted == "auto":
         return gpus if kind == "cuda" else 1
-    if kind == "mps":
-        raise ToypipeError("only one process can compute on mps: leave --processes out")
-    if kind == "cuda" and int(wanted) > gpus:
+    if kind != "cpu" and int(wanted) > (most := gpus if kind == "cuda" else 1):
         raise ToypipeError(
-            f"{wanted} processes need as many GPUs, but there are only {gpus} here: ask for fewer,"
-            " or for --device cpu"
+            f"{wanted} processes need {wanted} GPUs, but {kind} has {most}: ask for fewer, or for"
+            " --device cpu"
         )
     return int(wanted)
 
 
-def _gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
-
-
 @contextmanager
 def _own_gpus(count: int, device: DeviceName) -> Iterator[None]:
-    """Lease a GPU for each process, if they compute on GPUs."""
+    """Lock a GPU for each process, where they compute on GPUs."""
     from toypipe.compute.devices import pick_device
 
     if pick_device(device).type != "cuda":
         yield
         return
-    from toypipe.pipeline.gpu_lock import gpus, lease
+    from toypipe.pipeline.gpu_lock import lock_gpus, visible_gpus
 
-    names = gpus()
-    with lease(count, names) as indices:
+    names = visible_gpus()
+    with lock_gpus(count, names) as indices:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{names[index]}" for index in indices)
         yield
 
 
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _run(count: int) -> None:
-    """Start the processes, and wait until they have ended well."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+def _launch(count: int) -> int:
+    """Start the processes and wait for them; return the exit code of the command."""
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.disable()  # the agent's diary: what there is to say is said below
-    with tempfile.TemporaryDirectory(prefix="toypipe-") as folder:
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=count,
-            run_id=OWN,
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
-            max_restarts=0,
-            logs_specs=DefaultLogsSpecs(folder, local_ranks_filter={0}),
-            signals_to_handle="SIGINT,SIGTERM",
-        )
-        command = ["-m", "stages", *sys.argv[1:]]
-        try:
-            elastic_launch(config, sys.executable)(*command)
-        except SignalException as error:
-            raise typer.Exit(128 + error.sigval) from None  # rank 0 has said where it stopped
-        except ChildFailedError as error:
-            _explain(list(error.failures.values()))
+    logging.disable()  # the agent's log repeats what is printed below
+    agent = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
+    agent += [f"--rdzv-id={OWN}", f"--nproc-per-node={count}", "--local-ranks-filter=0"]
+    try:
+        run.run(run.parse_args([*agent, "-m", "stages", *sys.argv[1:]]))
+    except SignalException as error:
+        return 128 + int(error.sigval)  # process 0 has said where it stopped
+    except ChildFailedError as error:
+        print(_explain(list(error.failures.values())), file=sys.stderr)
+        return 1
+    return 0
 
 
-def _explain(failures: "list[ProcessFailure]") -> NoReturn:
-    """End as the process that failed: what happened to the first one has ended the others."""
-    causes = [failure for failure in failures if failure.exitcode != LostError.exit_code]
+def _explain(failures: "Sequence[ProcessFailure]") -> str:
+    """Say what happened to the process that failed first: its end made the others end."""
+    causes = [failure for failure in failures if not _left_by(failure).startswith("LostError")]
     cause = min(causes or failures, key=lambda failure: failure.timestamp)
     if cause.exitcode < 0:
-        name = signal.Signals(-cause.exitcode).name
-        text = f"process {cause.local_rank} of this training was killed ({name})"
-        raise Interrupted(-cause.exitcode, f"{text}; the same command goes on from the last state")
-    left = cause.error_file_data
-    if isinstance(left["message"], dict):  # a defect, as torch's `record` leaves it
-        if cause.local_rank > 0:  # process 0 can be read
-            print(left["message"]["extraInfo"]["py_callstack"], file=sys.stderr)
-    elif "timestamp" in left:
-        print(left["message"], file=sys.stderr)
-    raise typer.Exit(cause.exitcode)
+        return (
+            f"error: process {cause.local_rank} was killed ({cause.signal_name()}); the same"
+            " command resumes from the last saved state"
+        )
+    name, _, text = _left_by(cause).partition(": ")
+    if hasattr(errors, name):
+        return f"error: {text}"
+    left = cause.error_file_data["message"]  # a defect: process 0 has printed its own traceback
+    return left["extraInfo"]["py_callstack"] if cause.local_rank and isinstance(left, dict) else ""
+
+
+def _left_by(failure: "ProcessFailure") -> str:
+    """Return the name and text of the exception that ended a process."""
+    left = failure.error_file_data["message"]
+    return str(left["message"] if isinstance(left, dict) else left)

@@ -1,4 +1,4 @@
-"""Show a training run or a download: a bar on a terminal, lines elsewhere."""
+"""Progress of a training or a download, on standard error: a bar on a terminal, lines elsewhere."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -19,80 +20,86 @@ from toypipe.data.cifar10 import ARCHIVE_BYTES
 from toypipe.training.loop import Step
 from toypipe.training.state import Epoch
 
-REFRESH = 0.25  # seconds; reading the loss waits for the device, so not at every step
-RECENT = 100  # batches whose mean loss the bar shows
+REFRESH = 0.25  # seconds; reading the loss synchronises with the device, so not at every step
+RECENT = 100  # batches: the bar shows their mean loss
 QUIET = 10.0  # seconds of a download without a line, at most
 
 
 def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
-    """Pass the events of a run on, showing them on standard error.
+    """Pass on the events of a training and show them; of several processes, only rank 0 shows.
 
-    Under DVC there is no bar, even on a terminal: DVC has lines of its own there. Of several
-    processes that train together, the first one shows them for all.
+    Under DVC there is no bar, even on a terminal, because DVC prints lines of its own.
     """
     if os.environ.get("RANK", "0") != "0":
         return events
     return _bar(events) if _has_terminal() else _lines(events)
 
 
+def show_download(events: Iterator[int]) -> Iterator[int]:
+    """Pass on the number of bytes of CIFAR-10 that have arrived, and show it."""
+    return _download_bar(events) if _has_terminal() else _download_lines(events)
+
+
 def _has_terminal() -> bool:
     return sys.stderr.isatty() and "DVC_STAGE" not in os.environ
+
+
+def _progress(*columns: ProgressColumn, refresh: bool) -> Progress:
+    """Return a bar that disappears at its end, between columns of text."""
+    first, *others = columns
+    left = (TimeRemainingColumn(), TextColumn("left"))
+    return Progress(
+        *(first, BarColumn(bar_width=None), *others, *left),
+        console=Console(stderr=True),
+        expand=True,
+        auto_refresh=refresh,
+        transient=True,
+    )
 
 
 def _lines(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
     step, start = None, time.monotonic()
     for event in events:
-        match event:
-            case Step():
-                step = event
-            case Epoch():
-                now = time.monotonic()
-                print(_line(step, event, now - start), file=sys.stderr, flush=True)
-                step, start = None, now
+        if isinstance(event, Step):
+            step = event
+        else:
+            now = time.monotonic()
+            print(_line(step, event, now - start), file=sys.stderr, flush=True)
+            step, start = None, now
         yield event
 
 
 def _bar(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
-    bar = Progress(
-        TextColumn("epoch {task.fields[epoch]}"),
-        BarColumn(bar_width=None),
-        TextColumn("loss {task.fields[loss]}  {task.fields[speed]} images/s "),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=Console(stderr=True),
-        expand=True,
-        auto_refresh=False,
-        transient=True,
-    )
+    figures = TextColumn("loss {task.fields[loss]}  {task.fields[speed]} images/s ")
+    bar = _progress(TextColumn("epoch {task.fields[epoch]}"), figures, refresh=False)
     with bar:
         task = bar.add_task("", total=None, epoch="", loss="", speed="")
         step, start = None, time.monotonic()
         shown = start
         for event in events:
             now = time.monotonic()
-            match event:
-                case Step():
-                    step = event
-                    if now - shown > REFRESH:
-                        shown = now
-                        bar.update(
-                            task,
-                            total=step.epochs,
-                            completed=step.epoch - 1 + step.done / step.images,
-                            epoch=f"{step.epoch}/{step.epochs}",
-                            loss=f"{float(step.losses[-RECENT:].mean()):.4f}",
-                            speed=f"{(step.done - step.begun) / (now - start):,.0f}",
-                            refresh=True,
-                        )
-                case Epoch():
-                    line = _line(step, event, now - start)
-                    bar.console.print(line, highlight=False, soft_wrap=True)
-                    step, start = None, now
+            if isinstance(event, Epoch):
+                line = _line(step, event, now - start)
+                bar.console.print(line, highlight=False, soft_wrap=True)
+                step, start = None, now
+            else:
+                step = event
+                if now - shown > REFRESH:
+                    shown = now
+                    bar.update(
+                        task,
+                        total=step.epochs,
+                        completed=step.epoch - 1 + step.done / step.images,
+                        epoch=f"{step.epoch}/{step.epochs}",
+                        loss=f"{float(step.losses[-RECENT:].mean()):.4f}",
+                        speed=f"{(step.done - step.begun) / (now - start):,.0f}",
+                        refresh=True,
+                    )
             yield event
 
 
 def _line(last: Step | None, epoch: Epoch, seconds: float) -> str:
-    """Describe a finished epoch, of which this process may have seen no step, but the end."""
+    """Describe an epoch; `last` is its last step, None if this process ran no step of it."""
     text = f"epoch {epoch.epoch:g}  "
     if last is not None:
         text = f"epoch {last.epoch:{len(str(last.epochs))}}/{last.epochs}  "
@@ -106,13 +113,8 @@ def _line(last: Step | None, epoch: Epoch, seconds: float) -> str:
     return text
 
 
-def show_download(events: Iterator[int]) -> Iterator[int]:
-    """Pass on how many bytes of CIFAR-10 have arrived, showing it as `show` does."""
-    return _download_bar(events) if _has_terminal() else _download_lines(events)
-
-
 def _download_lines(events: Iterator[int]) -> Iterator[int]:
-    """Print a line for every tenth, or where that takes long, every ten seconds."""
+    """Print a line for every tenth, and every ten seconds where a tenth takes longer."""
     tenth, shown = -1, 0.0
     for arrived in events:
         now = time.monotonic()
@@ -124,18 +126,8 @@ def _download_lines(events: Iterator[int]) -> Iterator[int]:
 
 
 def _download_bar(events: Iterator[int]) -> Iterator[int]:
-    bar = Progress(
-        TextColumn("downloading CIFAR-10"),
-        BarColumn(bar_width=None),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-        console=Console(stderr=True),
-        expand=True,
-        transient=True,
-    )
-    with bar:
+    name, figures = TextColumn("downloading CIFAR-10"), (DownloadColumn(), TransferSpeedColumn())
+    with _progress(name, *figures, refresh=True) as bar:
         task = bar.add_task("", total=ARCHIVE_BYTES)
         for arrived in events:
             bar.update(task, completed=arrived)

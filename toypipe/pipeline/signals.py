@@ -1,4 +1,4 @@
-"""How a command ends before its time: by Ctrl-C, by SIGTERM, and when who started it dies."""
+"""How a command is interrupted: by Ctrl-C, by SIGTERM, or when its starter dies."""
 
 import os
 import signal
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGENT = "TORCHELASTIC_RUN_ID"
-"""What torchrun's agent sets in the environment of the processes that it starts."""
-POLL = 0.5  # seconds between two looks at whether who started this is still there
+"""A variable that torchrun's agent sets for the processes that it starts."""
+POLL = 0.5  # seconds between two checks that the starter is alive
 
 
 class Interrupted(KeyboardInterrupt):
-    """The process was asked to end."""
+    """The process received a signal to end."""
 
     def __init__(self, number: int, message: str = "") -> None:
-        """Args: `number` of the signal; `message` for the user, if there is anything to say."""
+        """Args: the signal's `number`; a `message` for the user, by default the signal's name."""
         super().__init__(message or signal.Signals(number).name)
         self.exit_code = 128 + number  # as a shell reports it
 
 
 class _Interrupts:
-    """The requests to end that this process has received."""
+    """The signals that this process has received."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -38,8 +38,8 @@ class _Interrupts:
     def listening(self) -> Iterator[None]:
         """Turn SIGINT and SIGTERM into `Interrupted`; a second one ends the process at once.
 
-        Both are heard even where they were ignored before: a process in a shell's background
-        ignores SIGINT, which is what `dvc queue kill` sends.
+        This includes signals that were ignored before: a shell's background process ignores
+        SIGINT, which is what `dvc queue kill` sends.
         """
         self.received = None
         before = {number: signal.signal(number, self._receive) for number in SIGNALS}
@@ -55,7 +55,7 @@ class _Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Within, a request does not interrupt: ask for it by `raise_received` at a good moment."""
+        """Hold signals back within the block; `raise_received` delivers them."""
         self._held = True
         try:
             yield
@@ -63,21 +63,14 @@ class _Interrupts:
             self._held = False
 
     def raise_received(self, message: str = "") -> None:
-        """Raise what was held back.
-
-        Args:
-            message: For the user.
-
-        Raises:
-            Interrupted: There was a request.
-        """
+        """Raise `Interrupted`, with a message for the user, if a signal was held back."""
         if self.received is not None:
             raise Interrupted(self.received, message)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         if self.received is not None:
             if sys.stderr.isatty():
-                os.write(2, b"\x1b[?25h\n")  # a progress bar has hidden the cursor
+                os.write(2, b"\x1b[?25h\n")  # a progress bar hides the cursor
             os._exit(128 + number)
         self.received = number
         if not self._held:
@@ -85,39 +78,39 @@ class _Interrupts:
 
 
 interrupts = _Interrupts()
-"""Signals belong to the process, so there is one."""
+"""Signals belong to the process, so there is one instance."""
 
 
 def _end_with_starter(over: threading.Event) -> None:
-    """Ask this process to end when DVC has died: it would train on, and nobody would record it.
+    """Send SIGTERM to this process when DVC dies: nobody would record its training.
 
-    Of several processes that train together, each ends with the agent that started it instead.
+    A process that torchrun started ends with torchrun's agent instead.
 
     Args:
-        over: Set when nobody listens any more.
+        over: Set when the command has ended.
     """
-    import psutil  # only a stage under DVC pays for it
+    import psutil  # only a stage under DVC needs it
 
-    with suppress(psutil.NoSuchProcess):  # it has died meanwhile
+    with suppress(psutil.NoSuchProcess):  # the starter died meanwhile
         for ancestor in psutil.Process().parents():
             if AGENT in os.environ or _is_dvc(ancestor):
                 while ancestor.is_running() and ancestor.status() != psutil.STATUS_ZOMBIE:
                     if over.wait(POLL):
                         return
                 break
-    # after a first request, a second would cut short what that began
+    # After a first signal, a second one would cut short the saving that the first began.
     if interrupts.received is None and not over.is_set():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_dvc(process: "psutil.Process") -> bool:
-    """Tell the process that started this stage from the shells between, and from who adopted it."""
+    """Tell DVC from the shells between it and this stage, and from init, which adopts orphans."""
     import psutil
 
     try:
-        if "DVC_STAGE" in process.environ():  # DVC sets it for what it starts
+        if "DVC_STAGE" in process.environ():  # DVC sets it for the processes that it starts
             return False
-        adopter = process.pid == 1 or process.name() == "systemd"
-        return not adopter or any("dvc" in word for word in process.cmdline())
+        is_init = process.pid == 1 or process.name() == "systemd"
+        return not is_init or any("dvc" in word for word in process.cmdline())
     except psutil.AccessDenied:
         return bool(process.pid != 1)

@@ -1,0 +1,45 @@
+"""Errors become exit codes, and a paragraph for the user."""
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from toypipe.errors import ToypipeError
+from toypipe.pipeline.signals import Interrupted, interrupts
+
+
+class Commands(TyperGroup):
+    """The one place where errors become exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; explain an error that a user can mend, without a traceback."""
+        try:
+            with interrupts.listening():
+                return super().invoke(ctx)
+        except ToypipeError as error:
+            _fail(error)
+        except Interrupted as error:
+            if os.environ.get("RANK", "0") == "0":
+                print(f"interrupted: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.filename is None or isinstance(error, BrokenPipeError):
+                raise
+            _fail(ToypipeError(f"{error.filename}: {error.strerror}"))
+
+
+def _fail(error: ToypipeError) -> NoReturn:
+    """Print an error and end; one of several processes leaves it to torchrun's agent.
+
+    An agent that toypipe did not start may print it minutes later, so one process per host does.
+    """
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        own = os.environ["TORCHELASTIC_RUN_ID"] == "toypipe"
+        if own or os.environ["LOCAL_RANK"] != "0":
+            raise error
+    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+    print(f"error: {text}", file=sys.stderr, flush=True)
+    raise typer.Exit(error.exit_code) from None

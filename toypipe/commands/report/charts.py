@@ -1,0 +1,58 @@
+"""Curves in Vega-Lite, which DVC's plots use, too. chart.json holds everything but the data."""
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+
+from toypipe.commands.results import Results
+
+SPEC = Path(__file__).with_name("chart.json")
+MANY_EPOCHS = 40  # more are drawn without points
+
+
+def bundle() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script, from the installed package."""
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return script.replace("</script", "<\\/script")
+
+
+def curves(columns: dict[str, str], runs: Sequence[Results], description: str) -> dict[str, Any]:
+    """Draw columns of loss.csv over the epochs; hovering shows the values of an epoch.
+
+    Args:
+        columns: The name of each curve, by its column.
+        runs: One or two; the second is dashed.
+        description: What the chart shows, for people who cannot see it.
+
+    Returns:
+        A Vega-Lite specification. Its colours are variables of page.css.
+    """
+    spec: dict[str, Any] = json.loads(SPEC.read_text(encoding="utf-8"))
+    drawn, ruler = spec["layer"]
+    tooltip = ruler["encoding"]["tooltip"]
+    values = list[dict[str, Any]]()
+    shares = "validation_accuracy" in columns
+    for run, (column, curve) in product(runs, columns.items()):
+        # Series have numbers: Vega would read a commit's name such as v1.0 as a path.
+        series = {"curve": curve, "run": run.name, "series": f"y{len(values)}"}
+        found = [(row.epoch, getattr(row, column)) for row in run.epochs]
+        points = [(epoch, value) for epoch, value in found if value is not None]
+        for epoch, value in points:
+            finite = value if math.isfinite(value) else None  # JSON has no other numbers
+            values.append({"epoch": epoch, "value": finite, **series})
+        if points:
+            title = f"{curve}, {run.name}" if len(runs) > 1 else curve
+            form = {"type": "quantitative", "format": ".1%" if shares else ".4f"}
+            tooltip.append({"field": series["series"], "title": title, **form})
+    if shares:
+        drawn["encoding"]["y"]["axis"] = {"format": "%"}
+    if len(columns) == 1:
+        drawn["encoding"]["color"]["legend"] = None
+    if len(runs[0].epochs) > MANY_EPOCHS:
+        del drawn["layer"][1]
+    return {"description": description, "data": {"values": values}, **spec}

@@ -1,0 +1,124 @@
+"""The folders of all trainings, in .toypipe/runs: their records, locks and sizes."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
+
+LARGEST = 2**30
+"""Bytes that all folders together may hold; the one used longest ago is removed first."""
+
+
+def runs_folder() -> Path:
+    """Return the folder of all runs; in an experiment's workspace, the main checkout's."""
+    return Path(os.environ.get("DVC_ROOT", "."), ".toypipe", "runs")
+
+
+class Record(BaseModel):
+    """run.json: what is known of a training besides its state."""
+
+    values: dict[str, Any] = {}
+    """Parameters, and the md5 of data and code."""
+    machine: dict[str, str] = {}
+    """Hardware and versions that decide the bits too."""
+    pid: int = 0
+    """The process that trained it last."""
+    used: float = 0.0
+    """When, in seconds since 1970."""
+    epoch: float = 0.0
+    """Epochs completed in the saved state; fractional within an epoch."""
+    finished: bool = False
+    """Whether the saved state has no steps left."""
+    checkpoint: str | None = None
+    """The md5 of the checkpoint that was written from it."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A training as `toypipe runs` lists it."""
+
+    key: str
+    record: Record
+    state: str
+    """running, finished or paused."""
+    bytes: int
+
+
+def read_record(folder: Path) -> Record:
+    """Read run.json in the folder of a training; an empty record where it is missing or damaged."""
+    try:
+        return Record.model_validate_json((folder / "run.json").read_bytes())
+    except (OSError, ValidationError):
+        return Record()
+
+
+def list_runs() -> list[Listed]:
+    """Return all trainings, the one used last first."""
+    runs = []
+    for path in runs_folder().glob("*/"):
+        record = read_record(path)
+        with locked(path) as free:
+            state = "finished" if record.finished else "paused"
+        size = 0
+        for file in path.iterdir():
+            with suppress(FileNotFoundError):  # a temporary file that has just been renamed
+                size += file.stat().st_size
+        runs.append(Listed(path.name, record, state if free else "running", size))
+    return sorted(runs, key=lambda run: run.record.used, reverse=True)
+
+
+def find_record(root: Path, checkpoint: str) -> Record | None:
+    """Return the record of the training that wrote a checkpoint, by its md5; None if unknown."""
+    records = map(read_record, (root / ".toypipe/runs").glob("*/"))
+    made = (record for record in records if record.checkpoint == checkpoint)
+    return max(made, key=lambda record: record.used, default=None)
+
+
+def remove(key: str) -> bool:
+    """Remove a training; return False if it is running."""
+    path = runs_folder() / key
+    with locked(path) as free:
+        if free:
+            shutil.rmtree(path)
+            _lock_file(path).unlink()  # a waiting process locks the next file of that name
+        return free
+
+
+def prune(keep: str) -> None:
+    """Remove the trainings used longest ago until the total is within the limit."""
+    total = 0
+    for run in list_runs():
+        total += run.bytes
+        if total > LARGEST and run.key != keep:
+            remove(run.key)
+
+
+@contextmanager
+def locked(path: Path, *, seconds: float = 0) -> Iterator[bool]:
+    """Lock a training's folder, which is made if missing; yield False if another process has it.
+
+    Args:
+        path: The folder.
+        seconds: How long to wait for the lock; -1 for as long as it takes.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_lock_file(path))
+    try:
+        lock.acquire(timeout=seconds, poll_interval=0.1)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_suffix(".lock")

@@ -1,0 +1,95 @@
+"""How a stage runs safely: its inputs are guarded, and its outputs appear together or not at all.
+
+with running("train", params_file, overrides) as stage:
+    from stages import train  # only now: the stage's code is one of its guarded inputs
+    train.run(stage, stage.params.train, ...)
+"""
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Annotated
+
+from toypipe.data.files import whole
+from toypipe.errors import ToypipeError
+from toypipe.pipeline.inputs import Inputs
+
+Reads = Annotated[Path, "reads"]
+"""A file that a stage reads. A test compares dvc.yaml with these."""
+Writes = Annotated[Path, "writes"]
+"""A file that a stage writes."""
+
+PARAMS = Path("params.yaml")
+
+
+class Stage:
+    """A stage that is running."""
+
+    def __init__(self, name: str, params_file: Path, overrides: Sequence[str]) -> None:
+        """Note the inputs and read the parameters; see `Inputs`."""
+        self.name = name
+        self._inputs = Inputs(name, params_file, overrides)
+        self.params = self._inputs.params
+        self.md5 = self._inputs.md5
+        """The md5 of each input file, by its name; None for a missing one."""
+        self.published = False
+
+    def loaded(self) -> None:
+        """Compare the inputs, now that the stage has loaded them; see `Inputs`."""
+        self._inputs.require_unchanged()
+
+    @contextmanager
+    def publish(self, *paths: Path) -> Iterator[list[IO[bytes]]]:
+        """Open the outputs; after the block they appear, one right after the other.
+
+        None appears if the block fails, or if the inputs have changed: InputsChangedError.
+        """
+        with ExitStack() as stack:
+            files = [stack.enter_context(whole(path)) for path in paths]
+            yield files
+            for file in files:
+                file.flush()  # a full disk shows here, before any file has its name
+            self._inputs.require_unchanged()
+        self.published = True
+
+
+@contextmanager
+def running(name: str, params_file: Path, overrides: Sequence[str]) -> Iterator[Stage]:
+    """Run a stage within the block: note its inputs, then say how to record its outputs.
+
+    Args:
+        name: Its name in dvc.yaml.
+        params_file: The parameter file.
+        overrides: Changes for this call, in the grammar of `dvc exp run -S`.
+
+    Raises:
+        ToypipeError: The parameters are invalid, or the stage fails.
+    """
+    try:
+        stage = Stage(name, params_file, overrides)
+        yield stage
+    except ToypipeError as error:
+        if os.environ.get("DVC_STAGE", "check") != "check":
+            error.add_note(
+                "DVC removed the earlier outputs of this stage before it ran. To restore them:"
+                " `dvc checkout` and `git checkout -- data/reports`."
+            )
+        raise
+    if stage.published and name != "check":
+        _say_how_to_record(name, params_file, overrides)
+
+
+def _say_how_to_record(stage: str, params_file: Path, overrides: Sequence[str]) -> None:
+    """DVC does not know about a direct call yet."""
+    if "DVC_STAGE" in os.environ or not Path("dvc.yaml").exists():
+        return
+    is_default = params_file.resolve() == PARAMS.resolve()
+    if is_default and not overrides:
+        print(f"to record it: dvc commit -f {stage}")
+        return
+    copy = "" if is_default else f"cp {shlex.quote(str(params_file))} {PARAMS}, then "
+    changes = "".join(f" -S {shlex.quote(override)}" for override in overrides)
+    command = f"dvc exp run{changes}" if overrides else "dvc repro"
+    print(f"not recorded, because {PARAMS} differs; to record it: {copy}{command}")
