@@ -39,7 +39,7 @@ check: $(READY) ## lint, check the types and the layers of imports
 	mypy
 	lint-imports
 
-docs: $(READY) ## write docs/reference.md and docs/params.schema.json anew, from the code
+docs: $(READY) ## write docs/reference.md, docs/params.schema.json and the README's route from the code
 	python docs/generate.py
 
 lock: ## compile the locked requirements anew, for all platforms; needs uv

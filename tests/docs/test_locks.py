@@ -29,7 +29,7 @@ def test_what_make_integration_adds_changes_nothing_that_is_there() -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_each_requirement_has_a_hash_and_no_address(name: str) -> None:
-    """Where packages come from is the business of whoever installs them."""
+    """The user who installs them decides where packages come from."""
     text = (ROOT / name).read_text()
 
     assert re.findall(r"^\S+==.*(?<!\\)$", text, re.MULTILINE) == []
