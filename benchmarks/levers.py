@@ -24,19 +24,19 @@ from task import LEARNING_RATE, Task, load
 from toypipe.compute.devices import pick_device
 from toypipe.params.schema import TrainParams
 from toypipe.training.loop import Step, begin, train
-from toypipe.training.state import Run
+from toypipe.training.state import TrainingState
 
-Change = Callable[[Run], AbstractContextManager[object]]
+Change = Callable[[TrainingState], AbstractContextManager[object]]
 STEPS = {32: 100, 512: 12}
 """By batch size; a quarter of them is not timed."""
 
 
-def as_it_is(_: Run) -> AbstractContextManager[object]:
+def as_it_is(_: TrainingState) -> AbstractContextManager[object]:
     """Change nothing."""
     return nullcontext()
 
 
-def planes(run: Run) -> AbstractContextManager[object]:
+def planes(run: TrainingState) -> AbstractContextManager[object]:
     """Keep the weights as torch.nn makes them, and so the layers' results: plane by plane."""
     run.model.to(memory_format=torch.contiguous_format)
     first = run.model.get_submodule("normalize")
@@ -45,7 +45,7 @@ def planes(run: Run) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def memory_given_back(_: Run) -> Iterator[None]:
+def memory_given_back(_: TrainingState) -> Iterator[None]:
     """Let malloc do what it does by default with blocks of 32 MiB and more."""
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(-4, 65536)
@@ -54,28 +54,28 @@ def memory_given_back(_: Run) -> Iterator[None]:
     pick_device("cpu")
 
 
-def weight_by_weight(run: Run) -> AbstractContextManager[object]:
+def weight_by_weight(run: TrainingState) -> AbstractContextManager[object]:
     """Step through the weights one after the other, torch's default on a CPU."""
     run.optimizers = [torch.optim.SGD(run.model.parameters(), lr=LEARNING_RATE)]
     run.optimizers[0].param_groups[0]["initial_lr"] = LEARNING_RATE
     return nullcontext()
 
 
-def class_numbers(_: Run) -> AbstractContextManager[object]:
+def class_numbers(_: TrainingState) -> AbstractContextManager[object]:
     """Compare with class numbers instead of one-hot rows."""
     by_number = {"cross_entropy": lambda logits, rows: F.cross_entropy(logits, rows.argmax(1))}
     return patch.dict("toypipe.training.loop.LOSSES", by_number)
 
 
 @contextmanager
-def no_denormals(_: Run) -> Iterator[None]:
+def no_denormals(_: TrainingState) -> Iterator[None]:
     """Round the very smallest numbers to zero."""
     torch.set_flush_denormal(True)
     yield
     torch.set_flush_denormal(False)
 
 
-def one_thread(_: Run) -> AbstractContextManager[object]:
+def one_thread(_: TrainingState) -> AbstractContextManager[object]:
     """Leave all cores but one idle."""
     return threads(1)
 
@@ -89,7 +89,7 @@ def threads(count: int) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def compiled(run: Run) -> AbstractContextManager[object]:
+def compiled(run: TrainingState) -> AbstractContextManager[object]:
     """Let torch.compile fuse what it can; it needs a C++ compiler."""
     run.model.compile()
     return nullcontext()

@@ -23,7 +23,7 @@ from toypipe.params.file import read_params
 from toypipe.pipeline.resume import RunFolder, kept
 from toypipe.training.holdout import hold_out
 from toypipe.training.loop import Step, begin, train
-from toypipe.training.state import Epoch, Run
+from toypipe.training.state import Epoch, TrainingState
 
 
 class Counted(RunFolder):
@@ -35,7 +35,7 @@ class Counted(RunFolder):
         """Let time pass that is not this run's."""
         self._saved += seconds
 
-    def save(self, run: Run, *, finished: bool = False) -> None:  # noqa: D102
+    def save(self, run: TrainingState, *, finished: bool = False) -> None:  # noqa: D102
         start = time.perf_counter()
         super().save(run, finished=finished)
         self.saved, self.seconds = self.saved + 1, self.seconds + time.perf_counter() - start

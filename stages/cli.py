@@ -76,11 +76,6 @@ def _run(
     return stage.published
 
 
-def _end(*, holds: bool) -> None:
-    if not holds:
-        raise typer.Exit(DIFFERENT)
-
-
 @app.command()
 def check(params: opt.ParamsOption = PARAMS, overrides: opt.OverridesOption = []) -> None:
     """Validate the parameters: every problem at once, each with its line."""
@@ -180,11 +175,7 @@ def export(
 
 
 @app.command()
-def runs(
-    keys: opt.RunsArgument = [],
-    *,
-    clear: opt.ClearOption = False,
-) -> None:
+def runs(keys: opt.RunsArgument = [], *, clear: opt.ClearOption = False) -> None:
     """List the trainings, show the logs of some, or forget them.
 
     A stopped training resumes from its last state, and a finished one is delivered without work;
@@ -203,7 +194,8 @@ def verify(stage: opt.StageOption = None) -> None:
     """
     from toypipe.commands import verify as command
 
-    _end(holds=command.say(command.verify(stage)))
+    if not command.say(command.verify(stage)):
+        raise typer.Exit(DIFFERENT)
 
 
 @app.command()
@@ -231,7 +223,8 @@ def gate(
     """
     from toypipe.commands import gate as command
 
-    _end(holds=command.say(command.gate(minima, maxima, max_drop, against)))
+    if not command.say(command.gate(minima, maxima, max_drop, against)):
+        raise typer.Exit(DIFFERENT)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from toypipe.compute import DeviceName, distributed
-from toypipe.compute.devices import explained, pick_device
+from toypipe.compute.devices import pick_device
 from toypipe.data.files import csv_bytes, json_bytes
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
@@ -50,8 +50,7 @@ def run(
     target = pick_device(device)
     with distributed.process_group(target), locked_gpu(target):
         classifier, split = load_checkpoint(checkpoint, target), load_split(test_images)
-        with explained("evaluate.batch_size", params.batch_size):
-            logits = classify(classifier, split, batch_size=params.batch_size, views=params.views)
+        logits = classify(classifier, split, batch_size=params.batch_size, views=params.views)
         if distributed.rank() > 0:
             return None
     stage.loaded()

@@ -23,7 +23,7 @@ from toypipe.pipeline.resume import claimed, kept
 from toypipe.pipeline.stage import Reads, Stage, Writes
 from toypipe.training.holdout import hold_out
 from toypipe.training.loop import begin, train
-from toypipe.training.state import Epoch, Run
+from toypipe.training.state import Epoch, TrainingState
 
 
 def run(
@@ -77,7 +77,7 @@ def run(
     return f"train loss {loss:.4f} in {loss_csv}, network in {checkpoint.parent}"
 
 
-def _build(params: TrainParams, training: Split, device: torch.device) -> Run:
+def _build(params: TrainParams, training: Split, device: torch.device) -> TrainingState:
     """Return a run before its first step."""
     normalize = build_normalize(params.normalize, training.images)
     shape = Shape(training.size, len(training.classes))

@@ -15,8 +15,9 @@ from toypipe.data.split import Split, save_split
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier, save_checkpoint
 from toypipe.networks.normalize import build_normalize
+from toypipe.params.architectures import Arch
 from toypipe.params.file import read_params
-from toypipe.params.schema import Arch, Speedrun, Torchvision, Toy, TrainParams
+from toypipe.params.schema import Speedrun, Torchvision, Toy, TrainParams
 from toypipe.pipeline.stage import Stage
 
 Network = Arch | Literal["toy", "speedrun"]

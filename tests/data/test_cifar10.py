@@ -1,4 +1,4 @@
-"""CIFAR-10 arrives as it was published, or the message says how to bring it."""
+"""CIFAR-10 is read as it was published, or the message says how to get it."""
 
 import hashlib
 import io
@@ -25,6 +25,7 @@ from toypipe.data.cifar10 import ARCHIVE, ARCHIVE_MD5, EXTRACTED, MIRRORS, read_
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import Cifar10, PrepareParams
+from toypipe.pipeline.stage import Stage
 
 EACH = 4  # images in every file
 PIXELS = np.random.default_rng(0).integers(0, 256, (6 * EACH, 3 * 32 * 32), dtype=np.uint8)
@@ -59,7 +60,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Return where nobody answers."""
+    """Return a URL that refuses connections."""
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(download, "PAUSE", 0)
     with socket.socket() as unused:
@@ -68,14 +69,14 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def publish(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make an archive the official one."""
+    """Replace the checksum and length of the official archive by those of this one."""
     monkeypatch.setattr(cifar10, "ARCHIVE_MD5", md5(archive))
     monkeypatch.setattr(cifar10, "ARCHIVE_BYTES", archive.stat().st_size)
 
 
 @pytest.fixture
 def archive(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Move the data set into an archive that is nowhere at hand."""
+    """Move the data set into an archive elsewhere."""
     path = raw.parent / "served" / ARCHIVE
     path.parent.mkdir()
     with tarfile.open(path, "w:gz") as tar:
@@ -86,10 +87,10 @@ def archive(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Silent(SimpleHTTPRequestHandler):
-    """A file server that keeps no log."""
+    """A file server without a log."""
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -109,17 +110,17 @@ def names(folder: Path) -> set[str]:
 
 
 def refused(raw: Path, url: str) -> str:
-    """Return the message that says there is no CIFAR-10."""
+    """Return the error message if CIFAR-10 cannot be read."""
     with pytest.raises(ToypipeError) as caught:
         read_cifar10(raw, [url])
     return str(caught.value)
 
 
-# at hand --------------------------------------------------------------------------------------
+# on the disk --------------------------------------------------------------------------------------
 
 
 def test_images_and_labels_arrive_unchanged(raw: Path) -> None:
-    """Every pixel and label is where the files have it, in their order, under its class's name."""
+    """Pixels, labels, their order and the class names are those of the files."""
     training, test = read_cifar10(raw)
     images = torch.from_numpy(PIXELS).view(-1, 3, 32, 32)
     assert torch.equal(torch.cat([training.images, test.images]), images)
@@ -135,8 +136,8 @@ def test_images_have_the_memory_that_training_wants(raw: Path) -> None:
         assert split.images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_archive_at_hand_needs_no_network(raw: Path, archive: Path, nowhere: str) -> None:
-    """The archive alone, put there by hand, is unpacked and read."""
+def test_archive_on_the_disk_needs_no_network(raw: Path, archive: Path, nowhere: str) -> None:
+    """An archive that the user put there is unpacked and read."""
     archive.rename(raw / ARCHIVE)
     training, test = read_cifar10(raw, [nowhere])
     assert len(training) + len(test) == len(PIXELS)
@@ -144,7 +145,7 @@ def test_archive_at_hand_needs_no_network(raw: Path, archive: Path, nowhere: str
 
 
 def test_damaged_data_are_mended_from_the_archive(raw: Path, archive: Path, nowhere: str) -> None:
-    """Where a file is damaged and another missing, the archive beside them restores both."""
+    """If a file is damaged and another missing, the archive beside them restores both."""
     archive.rename(raw / ARCHIVE)
     before, _ = read_cifar10(raw, [nowhere])
     (raw / EXTRACTED / "data_batch_3").write_bytes(b"damaged")
@@ -154,19 +155,19 @@ def test_damaged_data_are_mended_from_the_archive(raw: Path, archive: Path, nowh
 
 
 def test_damaged_data_are_not_taken(raw: Path, nowhere: str) -> None:
-    """A file with one bit turned is not read, and the message says that the set is not whole."""
+    """A file with one flipped bit is not read, and the data set is reported as incomplete."""
     batch = raw / EXTRACTED / "data_batch_3"
     content = bytearray(batch.read_bytes())
     content[100] ^= 1
     batch.write_bytes(content)
-    assert f"not whole in {raw}" in refused(raw, nowhere)
+    assert f"incomplete in {raw}" in refused(raw, nowhere)
 
 
 # from the network -----------------------------------------------------------------------------
 
 
 def test_archive_is_downloaded_and_kept(raw: Path, archive: Path, url: str) -> None:
-    """Where nothing is at hand, the archive is fetched, in sight of who watches, and unpacked."""
+    """If the data set is missing, the archive is downloaded, with progress, and unpacked."""
     seen: list[int] = []
 
     def watch(events: Iterator[int]) -> Iterator[int]:
@@ -186,7 +187,7 @@ def test_archive_is_downloaded_and_kept(raw: Path, archive: Path, url: str) -> N
 
 @pytest.mark.parametrize("keep", [0, 100, -1])
 def test_half_an_archive_is_replaced(raw: Path, archive: Path, url: str, keep: int) -> None:
-    """An archive that was not copied to its end is not believed, but fetched anew."""
+    """An archive that was not copied to its end is downloaded again."""
     (raw / ARCHIVE).write_bytes(archive.read_bytes()[:keep])
     training, _ = read_cifar10(raw, [url])
     assert len(training) == 5 * EACH
@@ -195,16 +196,16 @@ def test_half_an_archive_is_replaced(raw: Path, archive: Path, url: str, keep: i
 
 @pytest.mark.usefixtures("archive")
 def test_half_an_archive_stays_where_it_cannot_be_replaced(raw: Path, nowhere: str) -> None:
-    """What the user has put there is not removed for nothing."""
+    """An archive that the user put there is not removed if it cannot be replaced."""
     (raw / ARCHIVE).write_bytes(b"half")
-    assert "not whole" in refused(raw, nowhere)
+    assert "incomplete" in refused(raw, nowhere)
     assert (raw / ARCHIVE).read_bytes() == b"half"
 
 
 def test_without_data_and_network_the_message_says_what_to_put_where(
     raw: Path, nowhere: str
 ) -> None:
-    """Where there is nothing, and nothing to be had, file, checksum and folder are named."""
+    """If data and network are missing, the message names file, checksum and folder."""
     empty = raw.parent / "empty"
     message = refused(empty, nowhere)
     for part in (ARCHIVE, ARCHIVE_MD5, EXTRACTED, str(empty), nowhere, "refused"):
@@ -220,14 +221,14 @@ def test_advice_is_what_torchvision_looks_for() -> None:
 
 
 @pytest.mark.parametrize("how", ["option", "variable"])
-def test_source_of_ones_own_replaces_the_mirrors(
+def test_the_users_source_replaces_the_mirrors(
     raw: Path,
     url: str,
     how: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`--url` or TOYPIPE_CIFAR10_URL says where to fetch from, and the progress is shown."""
+    """`--url` or TOYPIPE_CIFAR10_URL replaces the mirrors, and progress is shown."""
     monkeypatch.chdir(raw.parent.parent)
     monkeypatch.setattr(prepare, "MIRRORS", [])
     command = ["prepare", "--params", str(PARAMS)]
@@ -240,7 +241,7 @@ def test_source_of_ones_own_replaces_the_mirrors(
     assert "downloading CIFAR-10: 0 of " in capsys.readouterr().err
 
 
-# what an archive might hold -------------------------------------------------------------------
+# malicious archives -------------------------------------------------------------------
 
 OUTSIDE = ["../evil", "{root}/evil", f"{EXTRACTED}/../../evil", f"{EXTRACTED}/evil", "data_batch_1"]
 
@@ -257,7 +258,7 @@ def member(name: str, **fields: object) -> tarfile.TarInfo:
 def test_unknown_members_are_left_in_the_archive(
     raw: Path, nowhere: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A file with any other name, of wherever else, is not written; the known ones are read."""
+    """Files with other names or outside the folder are not written; the known ones are read."""
     root = raw.parent
     with tarfile.open(raw / ARCHIVE, "w:gz") as tar:
         tar.addfile(member(name.format(root=root), size=4), io.BytesIO(b"evil"))
@@ -277,7 +278,7 @@ def test_unknown_members_are_left_in_the_archive(
 def test_links_lead_nowhere(
     raw: Path, nowhere: str, monkeypatch: pytest.MonkeyPatch, kind: bytes, name: str
 ) -> None:
-    """A link in the place of a file or of the folder is not made, and nothing goes through it."""
+    """A link instead of a file or of the folder is not created, and not followed."""
     root = raw.parent
     aim = root / "aim"
     aim.mkdir()
@@ -290,14 +291,14 @@ def test_links_lead_nowhere(
     if name == EXTRACTED:
         read_cifar10(raw, [nowhere])
     else:
-        assert "not whole" in refused(raw, nowhere)
+        assert "incomplete" in refused(raw, nowhere)
     assert list(aim.iterdir()) == []
     assert not any(path.is_symlink() or path.is_fifo() for path in root.rglob("*"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no limit to set")
 def test_full_disk_leaves_no_half_of_a_file(raw: Path, archive: Path, nowhere: str) -> None:
-    """Where a file cannot be unpacked to its end, the system's error names it, and it is gone."""
+    """If a file cannot be unpacked to its end, the system's error names it, and it is removed."""
     import resource
 
     archive.rename(raw / ARCHIVE)
@@ -318,12 +319,13 @@ def test_full_disk_leaves_no_half_of_a_file(raw: Path, archive: Path, nowhere: s
 def test_experiment_finds_the_data_of_the_main_checkout(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a workspace that DVC has made for an experiment, the data under DVC_ROOT are read."""
+    """In a temporary workspace of DVC, the data under DVC_ROOT are read."""
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert raw == tmp_path / "data" / "raw"
-    prepare.run(PrepareParams(dataset=Cifar10(name="cifar10")))
+    params = PrepareParams(dataset=Cifar10(name="cifar10"))
+    prepare.run(Stage("prepare", PARAMS, []), params, url=None)
     assert len(load_split(Path("data/prepared/train.pt"))) == 5 * EACH
     assert not Path("data/raw").exists()

@@ -1,4 +1,4 @@
-"""A file from elsewhere is read whole and unharmed, or refused; no code in it is run."""
+"""A file is read completely and undamaged, or refused; no code in it is run."""
 
 import io
 from pathlib import Path
@@ -36,15 +36,15 @@ GOOD = _saved()
     ids=["empty", "short", "half", "pickle", "pointer", "csv", "gif", "binary"],
 )
 def test_a_damaged_or_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    """Whatever the bytes are, the message names the file and what to do."""
+    """The message names the file and says what to do."""
     path = tmp_path / "a.pt"
     path.write_bytes(content)
-    with pytest.raises(ToypipeError, match=r"a\.pt is damaged.*dvc repro makes it anew"):
+    with pytest.raises(ToypipeError, match=r"a\.pt is damaged.*dvc repro makes it again"):
         load_archive(path, remedy="dvc repro makes it")
 
 
 def test_a_flipped_bit_changes_nothing_unseen(tmp_path: Path) -> None:
-    """Anywhere in the file, it is found, or it lies in padding and the content is the same."""
+    """A flipped bit is found, or it is in padding and the content is the same."""
     path, found = tmp_path / "a.pt", 0
     for position in range(0, len(GOOD), 37):
         content = bytearray(GOOD)
@@ -63,7 +63,7 @@ def test_a_flipped_bit_changes_nothing_unseen(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_in_the_directory_is_refused(tmp_path: Path) -> None:
-    """Also where it makes the archive claim to be compressed, which another library finds out."""
+    """A flipped bit that declares the archive compressed is found too."""
     path = tmp_path / "a.pt"
     methods = [i + 10 for i in range(len(GOOD)) if GOOD.startswith(b"PK\x01\x02", i)]
     for position in methods:
@@ -75,7 +75,7 @@ def test_a_flipped_bit_in_the_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_anything_but_a_dict_is_refused(tmp_path: Path) -> None:
-    """All files of this project hold one."""
+    """An archive that does not hold a dict is refused."""
     torch.save(torch.zeros(3), tmp_path / "a.pt")
-    with pytest.raises(ToypipeError, match="is no file of toypipe"):
+    with pytest.raises(ToypipeError, match="is not a toypipe file"):
         load_archive(tmp_path / "a.pt", remedy="")

@@ -1,4 +1,4 @@
-"""Images of one's own: every kind that Pillow opens, and each thing that can be wrong."""
+"""The user's own images: every kind that Pillow opens, and everything that can be wrong."""
 
 import io
 import os
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages import prepare
-from synthetic import make_folder
+from synthetic import PARAMS, make_folder
 from toypipe.data.folder import read_folder
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import Folder, PrepareParams
+from toypipe.pipeline.stage import Stage
 
 SIZE = 8  # pixels
 RANDOM = np.random.default_rng(0)
@@ -86,7 +87,7 @@ def test_other_modes_become_rgb(tmp_path: Path, mode: str, expected: NDArray[np.
 
 @pytest.mark.parametrize("transparency", [1, b"\x00\x80\xff\xff"], ids=["number", "table"])
 def test_palette_is_looked_up(tmp_path: Path, transparency: int | bytes) -> None:
-    """A palette's numbers become its colours, whatever it says of transparency."""
+    """A palette's numbers become its colours, with any kind of transparency."""
     colours = RANDOM.integers(0, 256, (4, 3), dtype=np.uint8)
     image = Image.fromarray(GRAY % 4)
     image.putpalette(colours.tobytes())
@@ -96,7 +97,7 @@ def test_palette_is_looked_up(tmp_path: Path, transparency: int | bytes) -> None
 
 @pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.pgm"])
 def test_sixteen_bit_gray_is_scaled(tmp_path: Path, name: str) -> None:
-    """Of 16 bits the upper 8 are kept, not the lower, nor all above 255 made white."""
+    """The upper 8 of 16 bits are kept: values are scaled, not cut off or clipped."""
     if name == "a.pgm":
         header = f"P5 {SIZE} {SIZE} 65535\n".encode()
         (tmp_path / name).write_bytes(header + GRAY16.astype(">u2").tobytes())
@@ -117,7 +118,7 @@ TURNS: list[Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = [
     lambda a: a[::-1, ::-1].transpose(1, 0, 2),
     np.rot90,
 ]
-"""What each value of EXIF's orientation, from 1, asks for: how stored pixels are to be shown."""
+"""For each value of EXIF's orientation, from 1: how stored pixels are turned for display."""
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -131,7 +132,7 @@ def test_exif_orientation_is_followed(tmp_path: Path, orientation: int) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(8, 14), (14, 8), (100, 8)])
 def test_middle_is_kept(tmp_path: Path, width: int, height: int) -> None:
-    """An image that is too long on one side loses both ends of it and is not squeezed."""
+    """An image that is not square is cropped equally at both ends, not squeezed."""
     long = RANDOM.integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(long).save(tmp_path / "a.png")
     top, left = (height - SIZE) // 2, (width - SIZE) // 2
@@ -148,7 +149,7 @@ def test_any_size_is_brought_to_one(tmp_path: Path, width: int, height: int) -> 
 
 
 def test_shrinking_averages_over_the_area(tmp_path: Path) -> None:
-    """A fine chequerboard shrinks to gray: no pixel is picked and its neighbours left out."""
+    """A fine chequerboard shrinks to gray: pixels are averaged, not sampled."""
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
     Image.fromarray(board).save(tmp_path / "a.png")
     assert np.abs(pixels(tmp_path / "a.png").astype(int) - 127.5).max() < 2
@@ -187,11 +188,23 @@ def damaged_images(draw: st.DrawFn) -> bytes:
 @given(damaged_images())
 @example(_jpeg_with_odd_exif())
 def test_damaged_image_is_read_or_refused(content: bytes) -> None:
-    """Whatever an image file holds, it gives pixels or a ToypipeError, and nothing else."""
+    """A damaged image file gives pixels or a ToypipeError, never another error."""
     path = Path("damaged.img")
     path.write_bytes(content)
     with suppress(ToypipeError):
         assert pixels(path).shape == (SIZE, SIZE, 3)
+
+
+def test_large_image_is_read_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow warns above a number of pixels, which a photograph may have; twice it is refused."""
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE * SIZE - 1)  # warnings are errors here
+    np.testing.assert_array_equal(pixels(tmp_path / "a.png"), RGB)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE * SIZE // 2 - 1)
+    with pytest.raises(ToypipeError, match="exceeds limit"):
+        pixels(tmp_path / "a.png")
 
 
 # folders --------------------------------------------------------------------------------------
@@ -205,7 +218,7 @@ def refused(root: Path) -> list[str]:
 
 
 def test_folder_gives_images_with_the_names_of_their_classes(tmp_path: Path) -> None:
-    """Every file is there once, in alphabetical order, labelled with its folder's place in it."""
+    """Every file is read once, in alphabetical order; its label is its folder's position."""
     make_folder(tmp_path, classes=("dog", "Ape", "cat"), each=3)
     for split, half in zip(read_folder(tmp_path, SIZE), ("train", "test"), strict=True):
         assert split.classes == ["Ape", "cat", "dog"]
@@ -240,7 +253,7 @@ def test_order_of_reading_a_directory_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
-    """What a file manager leaves behind under a dotted name is neither an image nor a class."""
+    """Files and folders whose names start with a dot are skipped."""
     make_folder(tmp_path)
     (tmp_path / "train" / ".cache").mkdir()
     (tmp_path / "train" / ".DS_Store").write_bytes(b"x")
@@ -254,7 +267,7 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     "content", [b"", b"no image", _encoded("PNG")[:60], _encoded("JPEG")[:-40]]
 )
 def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
-    """A file that is no image, or only part of one, is named, and what to do."""
+    """The message names a file that is not a whole image, and says what to do."""
     bad = make_folder(tmp_path) / "train" / "dog" / "bad.png"
     bad.write_bytes(content)
     line, advice = refused(tmp_path)
@@ -263,8 +276,8 @@ def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
-def test_what_is_no_file_is_named(tmp_path: Path) -> None:
-    """A folder within a class and a link to nothing are refused like a bad image."""
+def test_a_folder_or_a_broken_link_is_named(tmp_path: Path) -> None:
+    """A folder within a class and a broken link are refused like a bad image."""
     cat = make_folder(tmp_path) / "test" / "cat"
     (cat / "more").mkdir()
     (cat / "lost.png").symlink_to(cat / "gone.png")
@@ -274,7 +287,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
 
 
 def test_many_bad_images_are_counted(tmp_path: Path) -> None:
-    """Of many bad files the first ten are named, over both halves, and the rest are counted."""
+    """The message names the first ten bad files of both halves, and counts the others."""
     make_folder(tmp_path)
     for i in range(7):
         (tmp_path / "train" / "cat" / f"bad{i}.png").touch()
@@ -292,7 +305,7 @@ def test_empty_classes_are_named(tmp_path: Path) -> None:
     empty = [tmp_path / half / "eel" for half in ("train", "test")]
     for folder in empty:
         folder.mkdir()
-    assert refused(tmp_path) == [f"{folder} holds no image" for folder in empty]
+    assert refused(tmp_path) == [f"{folder} has no images" for folder in empty]
 
 
 def test_classes_that_differ_are_named(tmp_path: Path) -> None:
@@ -306,7 +319,7 @@ def test_classes_that_differ_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("half", ["train", "test"])
 def test_missing_half_is_named(tmp_path: Path, half: str) -> None:
-    """A folder without train or test is told what it should hold."""
+    """If train or test is missing, the message says what the folder must contain."""
     make_folder(tmp_path)
     (tmp_path / half).rename(tmp_path / "other")
     (line,) = refused(tmp_path)
@@ -315,14 +328,14 @@ def test_missing_half_is_named(tmp_path: Path, half: str) -> None:
 
 
 def test_one_class_is_too_few(tmp_path: Path) -> None:
-    """There is nothing to tell apart in a single class."""
+    """A data set with a single class is refused."""
     make_folder(tmp_path, classes=("cat",))
     (line,) = refused(tmp_path)
-    assert line.startswith(f"{tmp_path / 'train'} holds 1 folder")
+    assert line.startswith(f"{tmp_path / 'train'} has 1 folder")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep file names in Unicode")
-def test_class_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_class_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
     """A folder whose name is not UTF-8 is refused now, not when reports are written."""
     make_folder(tmp_path)
     for half in ("train", "test"):
@@ -336,7 +349,7 @@ def test_class_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def under_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand in a folder with images of one's own, as DVC runs the stage prepare there."""
+    """Go to a folder with images, with DVC's variables for the stage prepare."""
     monkeypatch.setenv("DVC_STAGE", "prepare")
     make_folder(Path("mine"))
 
@@ -349,7 +362,7 @@ MINE = PrepareParams(dataset=Folder(name="folder", path="mine", size=SIZE))
 def test_folder_that_dvc_knows_is_prepared(dependency: str) -> None:
     """Under DVC, a folder that is a dependency of prepare, or lies in one, is read."""
     Path("dvc.yaml").write_text(f"stages: {{prepare: {{deps: ['{dependency}']}}}}")
-    prepare.run(MINE)
+    prepare.run(Stage("prepare", PARAMS, []), MINE, url=None)
     for name in ("train", "test"):
         assert load_split(Path(f"data/prepared/{name}.pt")).classes == ["cat", "dog"]
 
@@ -360,13 +373,13 @@ def test_folder_unknown_to_dvc_is_refused(stage: str) -> None:
     """Under DVC, any other folder is refused: DVC would not see it change."""
     Path("dvc.yaml").write_text(f"stages: {stage}")
     with pytest.raises(ToypipeError, match="add `- mine` to the deps of the stage prepare"):
-        prepare.run(MINE)
+        prepare.run(Stage("prepare", PARAMS, []), MINE, url=None)
     assert not Path("data").exists()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_pixels_of_unknown_range_are_refused(tmp_path: Path, dtype: type[np.generic]) -> None:
-    """Fractions, or more than 16 bits, would come out black or white: better no picture."""
+    """Pixels that are fractions or have more than 16 bits are refused."""
     values = np.linspace(0, 1, SIZE * SIZE).reshape(SIZE, SIZE)
     scale = 1 if dtype is np.float32 else 1e9
     Image.fromarray((values * scale).astype(dtype)).save(tmp_path / "a.tiff")

@@ -22,7 +22,7 @@ def opened(png: bytes) -> Image.Image:
 
 
 def test_the_same_results_give_the_same_bytes() -> None:
-    """Twice drawn, no byte differs; another number is another image."""
+    """Drawn twice, the bytes are the same; other results give other bytes."""
     assert draw_confusion(COUNTS, SPLIT.classes) == draw_confusion(COUNTS, SPLIT.classes)
     assert draw_mistakes(MISTAKES, SPLIT) == draw_mistakes(MISTAKES, SPLIT)
     assert draw_confusion(COUNTS, SPLIT.classes) != draw_confusion(COUNTS.T, SPLIT.classes)
@@ -30,7 +30,7 @@ def test_the_same_results_give_the_same_bytes() -> None:
 
 
 def test_a_file_holds_nothing_but_pixels() -> None:
-    """No date, no version: header, pixels and end are all the chunks there are."""
+    """The PNG chunks are header, pixels and end: no date and no version."""
     for png in (draw_confusion(COUNTS, SPLIT.classes), draw_mistakes(MISTAKES, SPLIT)):
         chunks, place = set(), 8
         while place < len(png):
@@ -42,7 +42,7 @@ def test_a_file_holds_nothing_but_pixels() -> None:
 
 @pytest.mark.parametrize("size", [8, 32, 224])
 def test_noise_of_any_size_is_small_enough_for_git(size: int) -> None:
-    """Even images that cannot be compressed stay below 150 kB, all twenty."""
+    """Twenty images that cannot be compressed take less than 150 kB."""
     images = torch.randint(0, 256, (20, size, size, 3)).to(torch.uint8).permute(0, 3, 1, 2)
     split = Split(images, torch.zeros(20, dtype=torch.int64), ["cat", "dog"])
 
@@ -51,7 +51,7 @@ def test_noise_of_any_size_is_small_enough_for_git(size: int) -> None:
 
 @pytest.mark.parametrize("classes", [1, 2, 10, 24, 25, 100, 300])
 def test_any_number_of_classes_is_drawn(classes: int) -> None:
-    """The matrix stays a picture that one can look at, and small."""
+    """The image of any number of classes is limited in size and bytes."""
     counts = torch.eye(classes, dtype=torch.int64) * 1000
     png = draw_confusion(counts, [f"a class with a long name {i}" for i in range(classes)])
 
@@ -61,7 +61,7 @@ def test_any_number_of_classes_is_drawn(classes: int) -> None:
 
 @pytest.mark.parametrize("name", ["<script>", "\u732b", "two\nlines", "", "x" * 300, "\u200f\x01"])
 def test_any_class_name_can_be_drawn(name: str) -> None:
-    """Class names come from folder names, and may be anything."""
+    """Class names come from folder names, and can be anything."""
     split = Split(SPLIT.images, SPLIT.labels, [name, "dog", "frog"])
 
     assert opened(draw_confusion(COUNTS, split.classes)).width < 1400
@@ -69,20 +69,20 @@ def test_any_class_name_can_be_drawn(name: str) -> None:
 
 
 def test_no_mistakes_are_an_image_too() -> None:
-    """DVC wants every output to exist, also that of a perfect network."""
+    """A network without mistakes gives an image too, because DVC needs every output."""
     assert opened(draw_mistakes([], SPLIT)).size == opened(draw_mistakes(MISTAKES[:3], SPLIT)).size
 
 
 def test_a_picture_has_the_pixels_of_the_tensor() -> None:
-    """Nothing is changed but the size of what is larger than wanted."""
+    """Only the size changes, if the picture is too large."""
     picture = picture_of(SPLIT.images[4], largest=16)
 
     assert picture.getpixel((3, 7)) == tuple(SPLIT.images[4, :, 7, 3].tolist())
     assert picture_of(SPLIT.images[4], largest=8).size == (8, 8)
 
 
-def test_doubt_is_not_rounded_away() -> None:
-    """Only what is certain is 100 %."""
+def test_only_certainty_is_100_percent() -> None:
+    """Only certainty is written as 100 %."""
     assert probability(0.25) == "25.0 %"
     assert probability(0.99999) == "> 99.9 %"
     assert probability(1.0) == "100.0 %"

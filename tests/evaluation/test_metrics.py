@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from synthetic import make_split
 from toypipe.data.split import Split
+from toypipe.errors import ToypipeError
 from toypipe.evaluation.metrics import (
+    classify,
     confident_mistakes,
     confusion,
     measure,
@@ -20,6 +22,7 @@ from toypipe.evaluation.metrics import (
 )
 from toypipe.evaluation.statistics import wilson_interval
 from toypipe.networks.build import Shape, build_model
+from toypipe.networks.checkpoint import Classifier
 from toypipe.networks.normalize import build_normalize
 from toypipe.params.schema import Toy
 
@@ -49,7 +52,7 @@ def test_accuracy_and_loss_are_those_of_scikit_learn_and_torch() -> None:
 
 
 def test_the_loss_by_hand() -> None:
-    """Half and half for the first image, a quarter for the right one of the second."""
+    """The right class has probability one half for the first image, a quarter for the second."""
     logits = torch.tensor([[0.0, 0.0], [math.log(1), math.log(3)]])
     metrics = measure(logits, _labelled([1, 0], 2))
 
@@ -70,7 +73,7 @@ def test_the_loss_by_hand() -> None:
 def test_figures_of_each_class_are_those_of_scikit_learn(
     actual: list[int], predicted: list[int], classes: int
 ) -> None:
-    """Also where a class is never predicted or has no images: undefined figures are 0."""
+    """Undefined figures, of a class that is never predicted or has no images, are 0."""
     figures = per_class(torch.tensor(predicted), _labelled(actual, classes))
     expected = precision_recall_fscore_support(
         actual, predicted, labels=range(classes), zero_division=0
@@ -89,8 +92,8 @@ def test_the_confusion_matrix_is_that_of_scikit_learn() -> None:
     assert counts.tolist() == confusion_matrix(actual, predicted, labels=range(4)).tolist()
 
 
-def test_the_surest_mistakes_come_first() -> None:
-    """Only wrong images count, by the probability of what they were taken for, ties in order."""
+def test_the_most_confident_mistakes_come_first() -> None:
+    """Mistakes are sorted by the probability of the predicted class; ties keep their order."""
     probabilities = [[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.2, 0.8], [0.3, 0.7]]
     logits, split = torch.tensor(probabilities).log(), _labelled([1, 1, 0, 0, 1], 2)
 
@@ -105,7 +108,7 @@ def test_the_surest_mistakes_come_first() -> None:
 
 
 def test_one_view_is_the_image() -> None:
-    """Without test-time augmentation, the logits are the network's own, in float32."""
+    """With one view, the logits are the network's own, in float32."""
     model = _model()
     logits = predict(model, SPLIT.images, batch_size=20, views=1)
 
@@ -122,7 +125,7 @@ def test_two_views_are_the_image_and_its_mirror() -> None:
 
 
 def test_six_views_are_both_sides_in_three_places() -> None:
-    """Image and mirror, each where it is and shifted by a pixel, up and left or down and right."""
+    """The image and its mirror image, each unshifted and shifted by a pixel in two directions."""
     model = _model()
 
     def shifted(images: Tensor, by: int) -> Tensor:
@@ -138,7 +141,7 @@ def test_six_views_are_both_sides_in_three_places() -> None:
 @pytest.mark.parametrize("views", [1, 2, 6])
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
 def test_the_batch_size_changes_nothing_but_rounding(views: int, batch_size: int) -> None:
-    """One by one, in uneven batches or all at once, the logits agree."""
+    """In batches of any size, the logits agree."""
     model = _model()
     logits = predict(model, SPLIT.images, batch_size=batch_size, views=views)
 
@@ -147,10 +150,32 @@ def test_the_batch_size_changes_nothing_but_rounding(views: int, batch_size: int
 
 
 def test_with_two_views_an_image_and_its_mirror_are_the_same() -> None:
-    """Whatever the network prefers, both get the same logits."""
+    """An image and its mirror image get the same logits."""
     model, mirrors = _model(), SPLIT.images.flip(3)
 
     torch.testing.assert_close(
         predict(model, SPLIT.images, batch_size=20, views=2),
         predict(model, mirrors, batch_size=20, views=2),
     )
+
+
+def test_a_split_is_classified_by_a_network_for_its_images() -> None:
+    """The logits are those of `predict`, in whichever batches."""
+    classifier = Classifier(_model(), Toy(name="toy"), SPLIT.size, SPLIT.classes)
+    logits = classify(classifier, SPLIT, batch_size=20, views=2)
+
+    assert torch.equal(logits, predict(_model(), SPLIT.images, batch_size=20, views=2))
+
+
+@pytest.mark.parametrize(
+    ("size", "classes"), [(32, SPLIT.classes), (SPLIT.size, ["cat", "dog", "toy"])]
+)
+def test_a_network_for_other_images_is_refused(size: int, classes: list[str]) -> None:
+    """The message has the size and the classes of both, and what to do."""
+    classifier = Classifier(_model(), Toy(name="toy"), size, classes)
+    expected = (
+        f"{size}-pixel images of {', '.join(classes)}, .* {SPLIT.size} pixels and are of "
+        f"{', '.join(SPLIT.classes)}: run `toypipe train`"
+    )
+    with pytest.raises(ToypipeError, match=expected):
+        classify(classifier, SPLIT, batch_size=20, views=1)

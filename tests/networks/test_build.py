@@ -1,4 +1,4 @@
-"""Networks: the tutorial's to the letter, torchvision's by trying every one."""
+"""The networks: the tutorial's exactly, torchvision's by trying all of them."""
 
 from typing import Any, get_args
 
@@ -11,13 +11,17 @@ from synthetic import make_split
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import Normalize, build_normalize
-from toypipe.params.schema import Arch, Torchvision, Toy
+from toypipe.params.architectures import Arch
+from toypipe.params.schema import Speedrun, Torchvision, Toy
 
 TOY = Toy(name="toy")
 SMALL = Torchvision(name="torchvision", arch="shufflenet_v2_x0_5")
+SPEEDRUN = Speedrun(name="speedrun", width=8, whitening=True, identity=True)
 
 
-def _build(params: Toy | Torchvision, size: int = 32, classes: int = 10, seed: int = 0) -> Any:
+def _build(
+    params: Toy | Speedrun | Torchvision, size: int = 32, classes: int = 10, seed: int = 0
+) -> Any:
     normalize = Normalize(torch.zeros(3), torch.ones(3))
     return build_model(params, Shape(size, classes), normalize, seed)
 
@@ -44,34 +48,34 @@ def test_the_toy_network_is_that_of_the_tutorial() -> None:
 
 @pytest.mark.parametrize(("size", "classes"), [(8, 2), (16, 3), (40, 100)])
 def test_the_toy_network_adapts(size: int, classes: int) -> None:
-    """Any size that can be halved three times, and any number of classes, will do."""
+    """It accepts any size that can be halved three times, and any number of classes."""
     model = _build(TOY, size, classes)
 
     assert model(make_split(4, size=size).images).shape == (4, classes)
 
 
-@pytest.mark.parametrize("size", [12, 30, 33])
-def test_the_toy_network_refuses_sizes_it_cannot_halve(size: int) -> None:
-    """The message names the size that was found and the parameter to change."""
-    with pytest.raises(ToypipeError, match=rf"{size} pixels.*prepare\.dataset\.size"):
-        _build(TOY, size)
-
-
 @pytest.mark.parametrize(
-    ("arch", "size"), [("vgg11", 16), ("densenet121", 16), ("squeezenet1_1", 8)]
+    ("params", "name", "size"),
+    [
+        (SPEEDRUN, "speedrun", 8),
+        (Torchvision(name="torchvision", arch="vgg11"), "vgg11", 16),
+        (Torchvision(name="torchvision", arch="densenet121"), "densenet121", 16),
+        (Torchvision(name="torchvision", arch="squeezenet1_1"), "squeezenet1_1", 8),
+    ],
 )
-def test_torchvision_refuses_images_it_cannot_take(
-    monkeypatch: pytest.MonkeyPatch, arch: Arch, size: int
+def test_images_that_a_network_does_not_accept_are_refused(
+    monkeypatch: pytest.MonkeyPatch, params: Speedrun | Torchvision, name: str, size: int
 ) -> None:
-    """The message names the architecture, the size and the parameters to change."""
+    """The message names the network, the size and the parameters to change."""
     _skip_initialization(monkeypatch)
-    with pytest.raises(ToypipeError, match=rf"{arch} .*{size} pixels.*train\.model\.arch"):
-        _build(Torchvision(name="torchvision", arch=arch), size)
+    expected = rf"{name} .*{size} pixels.*prepare\.dataset\.size or train\.model"
+    with pytest.raises(ToypipeError, match=expected):
+        _build(params, size)
 
 
 @pytest.mark.parametrize("params", [TOY, SMALL])
 def test_weights_depend_on_the_seed_only(params: Toy | Torchvision) -> None:
-    """Whatever was drawn before, a seed gives the same weights, and another seed others."""
+    """A seed gives the same weights whatever was drawn before; another seed gives others."""
     first = _build(params, seed=1).state_dict()
     torch.manual_seed(99)
     again = _build(params, seed=1).state_dict()
@@ -84,7 +88,7 @@ def test_weights_depend_on_the_seed_only(params: Toy | Torchvision) -> None:
 
 @pytest.mark.parametrize("params", [TOY, SMALL])
 def test_building_leaves_the_global_generator_alone(params: Toy | Torchvision) -> None:
-    """What is drawn after a network was built does not depend on which network it was."""
+    """Building a network does not change torch's global generator."""
     before = torch.get_rng_state()
     _build(params)
 
@@ -93,7 +97,7 @@ def test_building_leaves_the_global_generator_alone(params: Toy | Torchvision) -
 
 @pytest.mark.parametrize("params", [TOY, SMALL])
 def test_a_new_network_is_ready_to_train(params: Toy | Torchvision) -> None:
-    """It is in training mode and float32, with filters in channels_last memory, and unused."""
+    """It is in training mode and float32, in channels_last memory, with untouched batch norms."""
     model = _build(params)
     filters = [weight for weight in model.parameters() if weight.ndim == 4]
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -105,7 +109,7 @@ def test_a_new_network_is_ready_to_train(params: Toy | Torchvision) -> None:
 
 
 def test_normalizing_is_the_first_layer_but_learns_nothing() -> None:
-    """A network takes bytes, and its mean and deviation are no weights."""
+    """A network accepts bytes, and its mean and deviation are not trained."""
     images = make_split(8, size=32).images
     normalize = build_normalize("standard", images)
     model: Any = build_model(TOY, Shape(32, 3), normalize, seed=0)
@@ -115,18 +119,18 @@ def test_normalizing_is_the_first_layer_but_learns_nothing() -> None:
 
 
 def _skip_initialization(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave fresh weights as they come: then even large ones take up no memory and no time."""
+    """Skip the initialization of weights: then even large ones need no memory and no time."""
     for name in dir(nn.init):
         if name.endswith("_") and not name.startswith("_"):
             monkeypatch.setattr(nn.init, name, lambda *_, **__: None)
 
 
 def _accepts(name: str) -> bool:
-    """Tell whether a network maps four 32-pixel images to logits, in training and evaluation."""
+    """Tell whether a network maps 32-pixel images to logits, in training and in evaluation."""
     try:
         with torch.device("meta"):
             model = torchvision.models.get_model(name, weights=None, num_classes=7)
-    except RuntimeError:  # it computes its widths with tensors
+    except RuntimeError:  # it computes with tensors when it is built
         model = torchvision.models.get_model(name, weights=None, num_classes=7).to("meta")
     images = torch.empty(4, 3, 32, 32, device="meta")
     try:
@@ -139,9 +143,9 @@ def _accepts(name: str) -> bool:
 
 @pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")
 def test_the_list_of_architectures_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names every classifier of torchvision that takes 32-pixel images, and no other."""
+    """It has exactly the classifiers of torchvision that accept 32-pixel images."""
     _skip_initialization(monkeypatch)
-    # It keeps the shape, but without memory takes longer than all the rest to say so.
+    # It keeps the shape, but on the meta device it takes longer than everything else.
     monkeypatch.setattr(torch, "batch_norm", lambda inputs, *_: inputs)
     names = torchvision.models.list_models(module=torchvision.models)
 

@@ -46,7 +46,7 @@ def _saved(path: Path, classifier: Classifier) -> Path:
     "name", ["toy", "speedrun", "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5"]
 )
 def test_a_checkpoint_rebuilds_the_network(tmp_path: Path, name: Network) -> None:
-    """The file is enough: logits, size, classes and parameters are those of what was saved."""
+    """The file alone gives the same logits, size, classes and parameters."""
     classifier = _classifier(name)
     loaded = load_checkpoint(_saved(tmp_path / "checkpoint.pt", classifier), CPU)
 
@@ -57,21 +57,21 @@ def test_a_checkpoint_rebuilds_the_network(tmp_path: Path, name: Network) -> Non
 
 @pytest.mark.parametrize("name", ["toy", "speedrun", "shufflenet_v2_x0_5", "mnasnet0_5"])
 def test_saving_what_was_loaded_gives_the_same_bytes(tmp_path: Path, name: Network) -> None:
-    """A round trip through a file loses nothing and adds nothing."""
+    """Loading and saving again gives the same bytes."""
     path = _saved(tmp_path / "checkpoint.pt", _classifier(name))
 
     assert _bytes(load_checkpoint(path, CPU)) == path.read_bytes()
 
 
 def test_a_loaded_network_is_ready_to_evaluate(tmp_path: Path) -> None:
-    """It is in evaluation mode, so that one more call does not change its answers."""
+    """It is in evaluation mode, so a call does not change its statistics."""
     loaded = load_checkpoint(_saved(tmp_path / "checkpoint.pt", _classifier()), CPU)
 
     assert not any(module.training for module in loaded.model.modules())
 
 
 def test_a_checkpoint_is_plain_data(tmp_path: Path) -> None:
-    """torch.load alone, which runs no code in it, reads it without anything of toypipe."""
+    """torch.load with weights_only reads it, without toypipe."""
     classifier = _classifier()
     path = _saved(tmp_path / "checkpoint.pt", classifier)
     content = torch.load(path, weights_only=True)
@@ -86,7 +86,7 @@ def test_a_checkpoint_is_plain_data(tmp_path: Path) -> None:
 
 
 def test_equal_networks_give_equal_bytes(tmp_path: Path) -> None:
-    """Built twice, under two file names, the bytes are the same; another seed gives others."""
+    """Under two file names the bytes are the same; another seed gives other bytes."""
     for name in ("one.pt", "another.pt"):
         with (tmp_path / name).open("wb") as file:
             save_checkpoint(file, _classifier())
@@ -97,7 +97,7 @@ def test_equal_networks_give_equal_bytes(tmp_path: Path) -> None:
 
 
 def test_equal_names_are_saved_alike() -> None:
-    """It does not matter which string objects the names of classes are."""
+    """Equal class names give equal bytes, whichever string objects they are."""
     classifier = _classifier()
     names = ["".join(list(name)) for name in CLASSES]
     same = Classifier(classifier.model, classifier.params, 32, names)
@@ -107,7 +107,7 @@ def test_equal_names_are_saved_alike() -> None:
 
 @pytest.mark.parametrize("name", ["toy", "speedrun", "shufflenet_v2_x0_5"])
 def test_the_layout_of_memory_is_not_in_a_checkpoint(name: Network) -> None:
-    """A network whose weights lie in memory in another order is an equal network."""
+    """Weights in another memory layout give the same bytes."""
     classifier = _classifier(name)
     before = _bytes(classifier)
     classifier.model.to(memory_format=torch.contiguous_format)
@@ -116,7 +116,7 @@ def test_the_layout_of_memory_is_not_in_a_checkpoint(name: Network) -> None:
 
 
 def test_saving_leaves_the_network_as_it_was() -> None:
-    """Its weights stay in channels_last memory, and in training if it was training."""
+    """Its weights stay in channels_last memory, and it stays in training mode."""
     classifier = _classifier()
     _bytes(classifier)
 
@@ -151,6 +151,8 @@ WEIGHTS: dict[str, Any] = CONTENT["weights"]
         CONTENT | {"model": {"name": "torchvision", "arch": "resnet19"}},
         CONTENT | {"model": {"name": "torchvision", "arch": "squeezenet1_1"}},
         CONTENT | {"size": 40},
+        CONTENT | {"size": 4},
+        CONTENT | {"size": 10**9},
         CONTENT | {"size": "32"},
         CONTENT | {"classes": CLASSES[:2]},
         CONTENT | {"classes": 3},
@@ -162,7 +164,7 @@ WEIGHTS: dict[str, Any] = CONTENT["weights"]
     ],
 )
 def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
-    """What torch can read but makes no network of ours is told apart from one."""
+    """A file that torch can read but that is not a network of toypipe is refused."""
     path = tmp_path / "checkpoint.pt"
     torch.save(content, path)
     with pytest.raises(ToypipeError, match=r"checkpoint\.pt .*toypipe train"):
@@ -170,7 +172,7 @@ def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
 
 
 def test_a_pickled_network_is_refused(tmp_path: Path) -> None:
-    """A file that holds a module, and so code, is none of ours."""
+    """A file that holds a module, and so code, is refused."""
     path = tmp_path / "checkpoint.pt"
     torch.save(nn.Linear(2, 2), path)
     with pytest.raises(ToypipeError, match=r"checkpoint\.pt .*toypipe train"):
@@ -179,7 +181,7 @@ def test_a_pickled_network_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 2])
 def test_another_format_is_refused(tmp_path: Path, number: int) -> None:
-    """The message names the format that was found and the one that is read."""
+    """The message names the format of the file and the supported one."""
     path = tmp_path / "checkpoint.pt"
     torch.save(CONTENT | {"format": number}, path)
     expected = rf"checkpoint\.pt has format {number}, .*reads 1.*toypipe train"
@@ -199,7 +201,7 @@ class _Mischief:
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_code_in_a_file_is_not_run(tmp_path: Path, zipped: bool) -> None:
-    """A pickle that would act when it is read is refused, and does not act."""
+    """A pickle that would run code when it is read is refused, and does not run it."""
     path, trace = tmp_path / "checkpoint.pt", tmp_path / "trace"
     if zipped:
         torch.save(CONTENT | {"size": _Mischief(trace)}, path)

@@ -23,7 +23,7 @@ def test_unit_maps_bytes_to_fractions() -> None:
 
 
 def test_standard_gives_each_channel_mean_zero_and_deviation_one() -> None:
-    """Over the images that it was built from, each channel by its own figures."""
+    """Each channel has mean 0 and deviation 1 over the images that the layer was built from."""
     images = make_split(30).images
     numbers = build_normalize("standard", images)(images).double()
 
@@ -33,7 +33,7 @@ def test_standard_gives_each_channel_mean_zero_and_deviation_one() -> None:
 
 
 def test_standard_uses_the_mean_and_deviation_of_numpy() -> None:
-    """Other images are scaled by the figures that NumPy computes from the first ones."""
+    """Other images are scaled by NumPy's mean and deviation of the first ones."""
     images, others = make_split(30).images, make_split(4, seed=1).images
     pixels = images.numpy() / 255
     mean = pixels.mean((0, 2, 3), keepdims=True)

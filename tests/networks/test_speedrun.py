@@ -1,4 +1,4 @@
-"""The speedrun network, against what the paper says of it and by hand."""
+"""The speedrun network, against the paper and by hand."""
 
 import math
 from typing import Any
@@ -26,7 +26,7 @@ def _convolutions(model: nn.Module) -> list[nn.Conv2d]:
 
 
 def test_at_width_64_it_has_the_size_of_the_papers() -> None:
-    """Jordan's has 1.97 million weights: the filters of seven convolutions, and a head."""
+    """It has the paper's 1.97 million weights: the filters of seven convolutions, and a head."""
     model = _build(64)
     filters = 24 * 64 * 9 + 64 * 64 * 9 + 64 * 256 * 9 + 3 * 256 * 256 * 9
     trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
@@ -37,20 +37,20 @@ def test_at_width_64_it_has_the_size_of_the_papers() -> None:
 
 @pytest.mark.parametrize("size", [9, 24, 28, 32, 47])
 def test_one_network_takes_images_of_any_size(size: int) -> None:
-    """From nine pixels on, the same weights answer for them."""
+    """The same weights work for images of any size from nine pixels up."""
     assert _build()(make_split(4, size=size).images).shape == (4, 10)
 
 
 def test_before_training_all_classes_are_nearly_alike() -> None:
-    """Whatever the image, the loss is that of a guess, ln 10, to a tenth."""
+    """For any image the loss is close to that of guessing, ln 10."""
     logits = _build(64)(SPLIT.images).detach()
     loss = nn.functional.cross_entropy(logits, torch.arange(8))
 
     assert float(loss) == pytest.approx(math.log(10), abs=0.1)
 
 
-def test_filters_begin_by_handing_their_input_on() -> None:
-    """As many channels as there are come out of a convolution as they went in."""
+def test_filters_start_as_the_identity() -> None:
+    """A convolution starts by passing its input channels on unchanged."""
     for layer in _convolutions(_build(16)):
         maps = torch.randn(2, layer.in_channels, 5, 5)
         kept = min(layer.in_channels, layer.out_channels)
@@ -63,7 +63,7 @@ def test_filters_begin_by_handing_their_input_on() -> None:
 
 
 def test_without_whitening_the_first_filters_are_trained() -> None:
-    """The same layer with weights like any other's."""
+    """The first layer then has the same shape, and its weights are trained."""
     fixed, trained = (_build(whitening=each).network[0] for each in (True, False))
 
     assert fixed.weight.shape == trained.weight.shape
@@ -72,7 +72,7 @@ def test_without_whitening_the_first_filters_are_trained() -> None:
 
 
 def test_an_image_counts_by_its_peaks() -> None:
-    """Where in the last map a channel is largest does not matter; that place alone learns."""
+    """Only the largest value of each channel counts, wherever it is, and gets the gradient."""
     peak = _build().network[5]
     maps = torch.randn(3, 4, 3, 3, requires_grad=True)
     answer: Tensor = peak(maps)

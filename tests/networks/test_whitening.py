@@ -1,4 +1,4 @@
-"""Whitening: the patches of images come out uncorrelated, as NumPy's covariance sees them."""
+"""Whitening makes the patches of images uncorrelated, by NumPy's definition."""
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ def _fitted(images: Tensor) -> Whitening:
 
 
 def test_what_comes_out_is_uncorrelated() -> None:
-    """Over the images it was fitted to, each direction has mean square 1 and no share in others."""
+    """Over the images it was fitted to, all directions have mean square 1 and are uncorrelated."""
     images = _smooth_images()
     directions = _fitted(images)(images)[:, :12].transpose(0, 1).flatten(1).numpy()
 
@@ -61,7 +61,7 @@ def test_each_direction_has_both_signs() -> None:
 
 
 def test_images_without_variance_do_no_harm() -> None:
-    """All grey, the filters are finite: nothing is divided by nothing."""
+    """For images without variance the filters are finite."""
     assert _fitted(torch.zeros(5, 3, 8, 8)).weight.isfinite().all()
 
 
@@ -71,7 +71,7 @@ def test_whitening_is_not_trained() -> None:
 
 
 def test_a_network_is_fitted_to_its_first_thousand_images() -> None:
-    """Normalised as it will see them; the others make no difference."""
+    """The filters are fitted to the first thousand images, normalised."""
     images = make_split(IMAGES + 8, size=9).images
     normalize = build_normalize("standard", images)
     params = Speedrun(name="speedrun", width=8, whitening=True, identity=True)
@@ -83,7 +83,7 @@ def test_a_network_is_fitted_to_its_first_thousand_images() -> None:
 
 
 def test_other_networks_are_left_alone() -> None:
-    """What has no such layer stays as it was built."""
+    """A network without whitening is not changed."""
     images = make_split(8).images
     model = build_model(Toy(name="toy"), Shape(16, 3), build_normalize("unit", images), seed=0)
     before = {name: value.clone() for name, value in model.state_dict().items()}

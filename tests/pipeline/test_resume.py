@@ -18,7 +18,7 @@ from toypipe.networks.normalize import build_normalize
 from toypipe.pipeline.resume import RunFolder, claimed
 from toypipe.pipeline.run_store import list_runs, remove, runs_folder
 from toypipe.training.loop import begin
-from toypipe.training.state import Epoch, Run
+from toypipe.training.state import Epoch, TrainingState
 
 VALUES = {"params": {"epochs": 3}, "inputs": {"code": "abc"}}
 MACHINE = {"device": "cpu"}
@@ -29,14 +29,14 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def make_run() -> Run:
+def make_run() -> TrainingState:
     """Return a run before its first step."""
     params, split = make_train_params(), make_split(8)
     normalize = build_normalize("unit", split.images)
     return begin(build_model(params.model, Shape(16, 3), normalize, 0), params)
 
 
-def run_with_one_epoch() -> Run:
+def run_with_one_epoch() -> TrainingState:
     """Return a run that differs from a fresh one."""
     run = make_run()
     run.epochs.append(Epoch(1.0, 0.5, None, None, 0.01))

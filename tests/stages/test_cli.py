@@ -87,7 +87,7 @@ def project(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("data", "mine"):
         shutil.copytree(finished / name, tmp_path / name)
     shutil.copy(finished / "dvc.yaml", tmp_path)
-    values, _ = apply_overrides(YAML_1_2.load(PARAMS), OWN_IMAGES)
+    values = apply_overrides(YAML_1_2.load(PARAMS), OWN_IMAGES)
     YAML_1_2.dump(values, tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     return tmp_path

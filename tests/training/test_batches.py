@@ -1,4 +1,4 @@
-"""Batches: every image once an epoch, varied as asked, decided by seed and epoch alone."""
+"""Batches: every image once an epoch, augmented, decided by seed and epoch alone."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -13,7 +13,7 @@ from toypipe.params.schema import Augment
 from toypipe.training.batches import Batches
 
 PLAIN = Augment(flip="none", translate=0)
-VARIED = Augment(flip="random", translate=2)
+AUGMENTED = Augment(flip="random", translate=2)
 
 
 def _numbered(count: int, size: int = 8) -> Split:
@@ -42,7 +42,7 @@ def _epoch(split: Split, augment: Augment, *, seed: int = 0, epoch: int = 0) -> 
 
 
 def _mirrored(images: Tensor) -> Tensor:
-    """Tell which of the numbered images are mirrored: their columns then run backwards."""
+    """Tell which numbered images are mirrored: their columns run backwards."""
     return images[:, 2, 4, 4] < images[:, 2, 4, 3]
 
 
@@ -51,9 +51,9 @@ def _order(augment: Augment = PLAIN, *, seed: int = 0, epoch: int = 0, size: int
     return torch.cat([labels for _, labels in shuffled]).tolist()
 
 
-@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
 def test_every_image_comes_once_with_its_label(augment: Augment) -> None:
-    """An epoch is all images in another order, and each keeps its own label."""
+    """An epoch has all images in a random order, each with its label."""
     pairs = list(_batches(_numbered(40), 7, augment))
     images, labels = (torch.cat(parts) for parts in zip(*pairs, strict=True))
 
@@ -63,18 +63,18 @@ def test_every_image_comes_once_with_its_label(augment: Augment) -> None:
 
 
 def test_batches_may_differ_in_size() -> None:
-    """By sevens or by threes, the images come in the same order, in the same variants."""
+    """In batches of 7 or of 3, the images have the same order and the same augmentation."""
     split = _numbered(40)
     by_seven, by_three = (
-        torch.cat([images for images, _ in _batches(split, size, VARIED)]) for size in (7, 3)
+        torch.cat([images for images, _ in _batches(split, size, AUGMENTED)]) for size in (7, 3)
     )
 
     assert torch.equal(by_seven, by_three)
 
 
-@pytest.mark.parametrize("augment", [PLAIN, VARIED])
-def test_an_epoch_can_be_gone_on_with(augment: Augment) -> None:
-    """Begun with some images taken, it gives those that are left, as they would have come."""
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
+def test_an_epoch_can_be_resumed(augment: Augment) -> None:
+    """Started with some images taken, it gives the rest, unchanged."""
     split = _numbered(40)
     whole = torch.cat([images for images, _ in _batches(split, 8, augment, epoch=3)])
     rest = Batches(split, augment, seed=0)
@@ -83,9 +83,9 @@ def test_an_epoch_can_be_gone_on_with(augment: Augment) -> None:
     assert torch.equal(rest.take(24)[0], whole[16:])
 
 
-@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
 def test_an_epoch_follows_from_its_number_alone(augment: Augment) -> None:
-    """Not from the epochs that came before it."""
+    """The epochs before it make no difference."""
     split = _numbered(40)
     batches = Batches(split, augment, seed=0)
     batches.start(0)
@@ -95,9 +95,9 @@ def test_an_epoch_follows_from_its_number_alone(augment: Augment) -> None:
     assert torch.equal(batches.take(40)[0], next(_batches(split, 40, augment, epoch=1))[0])
 
 
-@pytest.mark.parametrize("augment", [PLAIN, VARIED])
-def test_plain_or_varied_images_stay_as_they_are_stored(augment: Augment) -> None:
-    """A batch is uint8 in channels_last memory, as fast to compute with as the stored images."""
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
+def test_batches_have_the_memory_layout_of_the_stored_images(augment: Augment) -> None:
+    """A batch is uint8 in channels_last memory, like the stored images."""
     images, labels = next(_batches(make_split(10), 4, augment))
 
     assert images.dtype == torch.uint8
@@ -106,45 +106,45 @@ def test_plain_or_varied_images_stay_as_they_are_stored(augment: Augment) -> Non
 
 
 def test_without_augmentation_the_pixels_are_those_stored() -> None:
-    """Only the order changes."""
+    """Without augmentation only the order changes."""
     split = _numbered(40)
 
     assert torch.equal(_epoch(split, PLAIN), split.images)
 
 
 def test_the_order_depends_on_seed_and_epoch_only() -> None:
-    """Not on the batch size, the augmentation, or what else is drawn; but on those two."""
+    """Batch size, augmentation and other draws make no difference to the order."""
     order = _order()
     torch.manual_seed(99)
 
     assert _order() == order
     assert _order(size=16) == order
-    assert _order(VARIED) == order
+    assert _order(AUGMENTED) == order
     assert _order(seed=1) != order
     assert _order(epoch=1) != order
 
 
-def test_the_variants_depend_on_seed_and_epoch_only() -> None:
-    """Asked for again, an epoch shows the same images; another epoch or seed shows others."""
+def test_augmentation_depends_on_seed_and_epoch_only() -> None:
+    """Repeated, an epoch has the same images; another epoch or seed has others."""
     split = _numbered(40)
-    images = _epoch(split, VARIED)
+    images = _epoch(split, AUGMENTED)
     torch.manual_seed(99)
 
-    assert torch.equal(_epoch(split, VARIED), images)
-    assert not torch.equal(_epoch(split, VARIED, seed=1), images)
-    assert not torch.equal(_epoch(split, VARIED, epoch=1), images)
+    assert torch.equal(_epoch(split, AUGMENTED), images)
+    assert not torch.equal(_epoch(split, AUGMENTED, seed=1), images)
+    assert not torch.equal(_epoch(split, AUGMENTED, epoch=1), images)
 
 
 def test_batches_leave_the_global_generator_alone() -> None:
-    """Dropout draws from it, and must not depend on how images are varied."""
+    """Augmentation does not draw from torch's global generator, which dropout uses."""
     before = torch.get_rng_state()
-    _epoch(_numbered(40), VARIED)
+    _epoch(_numbered(40), AUGMENTED)
 
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_alternating_flip_shows_both_sides_in_two_epochs() -> None:
-    """Each image is turned from one epoch to the next, whatever the seed; half start turned."""
+    """Each image changes sides every epoch; half of the images start mirrored."""
     split, augment = _numbered(200), Augment(flip="alternating", translate=0)
     sides = [_mirrored(_epoch(split, augment, seed=3, epoch=epoch)) for epoch in range(4)]
 
@@ -154,8 +154,8 @@ def test_alternating_flip_shows_both_sides_in_two_epochs() -> None:
     assert 70 < sides[0].sum() < 130
 
 
-def test_random_flip_turns_half_of_the_images_anew_each_epoch() -> None:
-    """Of 200 images about 100 are mirrored, and the next epoch does not follow from this one."""
+def test_random_flip_mirrors_another_half_each_epoch() -> None:
+    """About 100 of 200 images are mirrored, independently in each epoch."""
     split, augment = _numbered(200), Augment(flip="random", translate=0)
     first, second = (_mirrored(_epoch(split, augment, epoch=epoch)) for epoch in (0, 1))
 
@@ -168,7 +168,7 @@ def test_random_flip_turns_half_of_the_images_anew_each_epoch() -> None:
 def test_a_shift_is_at_most_translate(
     flip: Literal["none", "random", "alternating"], translate: int
 ) -> None:
-    """Both ways and both axes, every shift up to it occurs, each axis on its own; none is more."""
+    """Exactly the shifts up to `translate` occur, in both directions, independently by axis."""
     images = _epoch(_numbered(250), Augment(flip=flip, translate=translate)).int()
     down = images[:, 1, 4, 4] - 4
     columns = torch.where(_mirrored(images), 7 - images[:, 2, 4, 4], images[:, 2, 4, 4])
@@ -180,9 +180,9 @@ def test_a_shift_is_at_most_translate(
     assert len(set(zip(down.tolist(), right.tolist(), strict=True))) == len(every) ** 2
 
 
-@pytest.mark.parametrize("augment", [PLAIN, VARIED])
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
 def test_an_epoch_leaves_the_stored_images_alone(augment: Augment) -> None:
-    """Images are copied before anything is done to them."""
+    """Batches are copies of the stored images."""
     split = _numbered(40)
     before = split.images.clone()
     for images, _ in _batches(split, 7, augment):

@@ -18,7 +18,7 @@ from toypipe.compute.devices import describe, explained, pick_device
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import TrainParams
 from toypipe.training.loop import begin, train
-from toypipe.training.state import Run
+from toypipe.training.state import TrainingState
 
 pytestmark = [
     pytest.mark.gpu,
@@ -41,17 +41,17 @@ def _params(optimizer: str, precision: str = "float32", *more: str) -> TrainPara
     )
 
 
-def _events(run: Run, params: TrainParams) -> Iterator[Any]:
+def _events(run: TrainingState, params: TrainParams) -> Iterator[Any]:
     device = torch.device("cuda")
     return train(run, SPLIT.to(device), HELD_OUT.to(device), params)
 
 
-def _start(build: Any, params: TrainParams) -> Run:
+def _start(build: Any, params: TrainParams) -> TrainingState:
     model: nn.Module = build(params)
     return begin(model.to("cuda"), params)
 
 
-def _outcome(run: Run) -> tuple[bytes, list[Any]]:
+def _outcome(run: TrainingState) -> tuple[bytes, list[Any]]:
     weights = [tensor.cpu().numpy().tobytes() for tensor in run.model.state_dict().values()]
     return b"".join(weights), run.epochs
 
@@ -69,7 +69,7 @@ def _trained(build: Any, params: TrainParams) -> tuple[bytes, list[Any]]:
 def test_a_captured_step_is_the_step(
     optimizer: str, build: Any, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Replayed, with a schedule and a short last batch, it gives the bits of one kernel a time."""
+    """Replayed, with a schedule and a short last batch, it gives the bits of the eager step."""
     params = _params(optimizer, precision, "train.batch_size=3")
     captured = _trained(build, params)
     monkeypatch.setattr(toypipe.training.loop, "captured", lambda step, _: step)
@@ -81,7 +81,7 @@ def test_a_captured_step_is_the_step(
 def test_each_size_of_images_has_a_capture_of_its_own(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images grow under a captured step, and it gives the bits of one kernel a time."""
+    """With images that grow, a captured step gives the bits of the eager step."""
     params = make_train_params(
         *SPEEDRUN, "train.batch_size=3", "train.epochs=3", f"train.precision={precision}"
     )
@@ -110,8 +110,8 @@ def test_a_run_repeats_to_the_bit(optimizer: str, precision: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_run_can_stop_and_go_on(optimizer: str) -> None:
-    """Saved before, while and after the step is captured, it ends as one never stopped."""
+def test_a_run_can_be_resumed(optimizer: str) -> None:
+    """Saved before, during and after the capture, a run ends like one that was never stopped."""
     params = _params(optimizer)
     never_stopped = _trained(with_dropout_and_statistics, params)
     for stop in (1, 3, 4, 5, 9, 10, 11, 17):
@@ -144,7 +144,7 @@ def test_the_rate_moves_without_another_capture(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_learns_what_the_cpu_learns() -> None:
-    """The same run ends near that of the CPU: other kernels, the same mathematics."""
+    """The same run on the CPU has nearly the same losses."""
     params = _params("sgd", "float32", "train.optimizer.lr=0.01")
     on_cuda = _start(toy, params)
     for _ in _events(on_cuda, params):
@@ -158,18 +158,18 @@ def test_it_learns_what_the_cpu_learns() -> None:
 
 
 def test_too_much_is_explained() -> None:
-    """What asks for more memory than the device has hears which batch size it tried."""
+    """If memory runs out, the message has the batch size."""
     with pytest.raises(ToypipeError, match="512"), explained("train.batch_size", 512):
         torch.empty(1 << 60, dtype=torch.uint8, device="cuda")
 
 
 def test_the_device_is_described_by_its_name() -> None:
-    """Another model of GPU gives other bits, so it is another run."""
+    """A run is described by its GPU, because another model of GPU gives other bits."""
     assert describe(torch.device("cuda"))["device"] == torch.cuda.get_device_name()
 
 
 def test_a_run_waits_for_the_device_once_an_epoch() -> None:
-    """Nothing within an epoch asks the device for a number."""
+    """Within an epoch, no step reads a number from the device."""
     params = make_train_params("train.epochs=1", "train.batch_size=2")
     split = make_split(40, size=8).to(torch.device("cuda"))
     run = _start(toy, params)

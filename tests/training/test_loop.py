@@ -1,4 +1,4 @@
-"""Training, against a plain torch loop and by hand."""
+"""Training, against a plain loop in torch and by hand."""
 
 import copy
 import math
@@ -74,14 +74,14 @@ def _same(first: list[Tensor], second: list[Tensor]) -> bool:
 
 
 def _plain_order(params: TrainParams, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of an epoch, cut by hand out of the set."""
+    """Yield the batches of an epoch, taken by index from the split."""
     order = torch.randperm(len(SPLIT), generator=make_generator(params.seed, "order", epoch))
     for index in order.split(params.batch_size):
         yield SPLIT[index].images, SPLIT.labels[index]
 
 
 def test_the_loop_is_that_of_the_tutorial() -> None:
-    """Zero the gradients, forward, backward, step: the same weights, bit for bit."""
+    """Zero the gradients, forward, backward, step: both loops give the same bits."""
     params = make_train_params("train.optimizer.lr=0.1")
     model, plain = _model(), _model()
     _train(model, params)
@@ -98,7 +98,7 @@ def test_the_loop_is_that_of_the_tutorial() -> None:
 
 
 def test_schedule_smoothing_and_momentum_reach_the_loop() -> None:
-    """With all of them, the weights are still those of a plain loop, bit for bit."""
+    """With all three, the weights are those of a plain loop, bit for bit."""
     params = make_train_params(
         "train.seed=3",
         "train.label_smoothing=0.2",
@@ -128,7 +128,7 @@ def test_schedule_smoothing_and_momentum_reach_the_loop() -> None:
 
 @OPTIMIZERS
 def test_the_same_seed_gives_the_same_bits(optimizer: str) -> None:
-    """Shuffled, mirrored and shifted, two runs end at equal weights; another seed elsewhere."""
+    """With augmentation, two runs give the same weights; another seed gives others."""
     varied = ("train.augment.flip=random", "train.augment.translate=2")
     params = make_train_params(*varied, *_replace("optimizer", optimizer))
     other = make_train_params(*varied, *_replace("optimizer", optimizer), "train.seed=1")
@@ -145,7 +145,7 @@ def test_the_same_seed_gives_the_same_bits(optimizer: str) -> None:
 
 
 def test_dropout_is_decided_by_seed_and_epoch() -> None:
-    """Not by what was drawn before; seen in the losses of equal images that teach nothing."""
+    """Earlier draws make no difference to the losses of equal images at a rate near zero."""
     alike = Split(SPLIT.images[:1].repeat(20, 1, 1, 1), SPLIT.labels[:1].repeat(20), SPLIT.classes)
     losses: list[list[float]] = []
     for seed in (0, 0, 5):
@@ -161,7 +161,7 @@ def test_dropout_is_decided_by_seed_and_epoch() -> None:
 
 @OPTIMIZERS
 def test_every_optimizer_learns(optimizer: str) -> None:
-    """In a few epochs each gets all images right, also in bfloat16."""
+    """After a few epochs all images are classified right, also in bfloat16."""
     split = make_split(48, size=8)
     for precision in ("float32", "bfloat16"):
         params = make_train_params(
@@ -171,7 +171,7 @@ def test_every_optimizer_learns(optimizer: str) -> None:
 
 
 def test_train_loss_is_the_mean_over_images() -> None:
-    """Of a network that hardly moves, it is the loss of all images at once, short batch or not."""
+    """With a rate near zero, it is the loss of all images at once, despite the short batch."""
     params = make_train_params("train.optimizer.lr=1e-12")
     model = _model()
     expected = F.cross_entropy(model(SPLIT.images), SPLIT.labels).item()
@@ -181,7 +181,7 @@ def test_train_loss_is_the_mean_over_images() -> None:
 
 
 def test_train_loss_weighs_the_losses_of_the_batches() -> None:
-    """Batches of 8, 8 and 4 count by two fifths, two fifths and one fifth."""
+    """Batches of 8, 8 and 4 have the weights two fifths, two fifths and one fifth."""
     params = make_train_params("train.optimizer.lr=0.3", "train.epochs=1")
     *steps, epoch = train(begin(_model(), params), SPLIT, None, params)
     assert isinstance(steps[-1], Step)
@@ -202,7 +202,7 @@ def test_train_loss_weighs_the_losses_of_the_batches() -> None:
     ],
 )
 def test_epochs_may_be_fractional(epochs: float, steps: int, rows: list[float]) -> None:
-    """Of five batches an epoch, as many are taken as it says; the last row covers a part."""
+    """With five batches an epoch, a fraction of them is taken; the last row covers a part."""
     params = make_train_params(f"train.epochs={epochs}", "train.batch_size=4")
     events = list(train(begin(_model(), params), SPLIT, None, params))
 
@@ -211,7 +211,7 @@ def test_epochs_may_be_fractional(epochs: float, steps: int, rows: list[float]) 
 
 
 def test_a_partial_epoch_averages_over_what_it_saw() -> None:
-    """Two fifths of an epoch are eight images, and the loss is theirs alone."""
+    """The loss of two fifths of an epoch is that of its eight images."""
     params = make_train_params("train.epochs=0.4", "train.batch_size=4", "train.optimizer.lr=1e-12")
     model = _model()
     index = torch.randperm(20, generator=make_generator(0, "order"))[:8]
@@ -220,8 +220,8 @@ def test_a_partial_epoch_averages_over_what_it_saw() -> None:
     assert _train(model, params)[0].train_loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_steps_tell_where_a_run_stands() -> None:
-    """Two epochs and a half of 20 images: the last one ends at 16, two batches of 8."""
+def test_steps_have_the_progress_of_a_run() -> None:
+    """In two epochs and a half of 20 images, the last one ends at 16, after two batches of 8."""
     params = make_train_params("train.epochs=2.6")
     steps = [
         each
@@ -237,7 +237,7 @@ def test_steps_tell_where_a_run_stands() -> None:
 
 
 def test_without_validation_there_are_no_figures() -> None:
-    """They are None, which is not 0."""
+    """Without validation, loss and accuracy are None."""
     for epoch in _train(_model(), make_train_params()):
         assert epoch.validation_loss is None
         assert epoch.validation_accuracy is None
@@ -246,7 +246,7 @@ def test_without_validation_there_are_no_figures() -> None:
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse", "l1"])
 def test_validation_is_measured_after_each_epoch(loss: str, smoothing: float) -> None:
-    """It is the loss that is trained, and the accuracy, of the network as it then is."""
+    """Loss and accuracy are those of the network after the epoch; the loss is the trained one."""
     params = make_train_params(f"train.loss={loss}", f"train.label_smoothing={smoothing}")
     model = _model()
     for each in train(begin(model, params), SPLIT, HELD_OUT, params):
@@ -261,7 +261,7 @@ def test_validation_is_measured_after_each_epoch(loss: str, smoothing: float) ->
 
 
 def test_validation_drops_nothing() -> None:
-    """Dropout rests while a network is measured, and is at work again in the next epoch."""
+    """Dropout is off during validation, and on again in the next epoch."""
     model, params = _dropout_model(), make_train_params()
     events = train(begin(model, params), SPLIT, HELD_OUT, params)
     *_, last = [each for each in events if isinstance(each, Epoch)]
@@ -274,7 +274,7 @@ def test_validation_drops_nothing() -> None:
 
 
 def test_many_validation_images_are_measured_like_few() -> None:
-    """More than fit in one pass give the mean over all of them."""
+    """If they need several batches, loss and accuracy are means over all images."""
     many = make_split(601, size=8, seed=2)
     model = _model()
     epochs = _train(model, make_train_params("train.epochs=1"), SPLIT, many)
@@ -286,7 +286,7 @@ def test_many_validation_images_are_measured_like_few() -> None:
 
 
 def test_validation_images_are_never_trained_on() -> None:
-    """With others, or with none, the weights are the same bit for bit."""
+    """With other validation images, or none, the weights are the same bit for bit."""
     params = make_train_params("train.augment.flip=random")
     results = []
     for validation in (None, HELD_OUT, make_split(30, size=8, seed=2)):
@@ -299,7 +299,7 @@ def test_validation_images_are_never_trained_on() -> None:
 
 
 def test_keep_best_restores_the_best_epoch() -> None:
-    """The weights are those after the first epoch of the highest validation accuracy."""
+    """The weights are those after the first epoch with the highest validation accuracy."""
     options = ("train.epochs=10", "train.optimizer.lr=0.05", "train.optimizer.momentum=0.9")
     validation, model = make_split(60, size=8, seed=1), _model()
     seen, accuracies = [], []
@@ -319,7 +319,7 @@ def test_keep_best_restores_the_best_epoch() -> None:
 
 
 def test_bfloat16_lands_near_float32() -> None:
-    """The weights stay float32, and differ from those of a float32 run, but by little."""
+    """The weights are float32, and differ slightly from those of a float32 run."""
     exact, rounded = _model(), _model()
     in_float32 = _train(exact, make_train_params())
     in_bfloat16 = _train(rounded, make_train_params("train.precision=bfloat16"))
@@ -332,7 +332,7 @@ def test_bfloat16_lands_near_float32() -> None:
 
 
 def test_the_learning_rate_is_that_of_the_last_step() -> None:
-    """Six steps from 0.1 down to nothing: after the third it stands at three fifths."""
+    """In six steps from 0.1 down to 0, the third has three fifths of the rate."""
     schedule = _replace("schedule", "{name: linear, warmup_epochs: 0.0, final: 0.0}")
     params = make_train_params("train.optimizer.lr=0.1", *schedule)
 
@@ -341,7 +341,7 @@ def test_the_learning_rate_is_that_of_the_last_step() -> None:
 
 
 def test_the_learning_rate_is_that_of_the_first_group() -> None:
-    """With Muon it is that of the filters, not that of the rest."""
+    """With Muon it is the rate of the filters, not that of the rest."""
     (epoch,) = _train(_model(), make_train_params("train.epochs=1", *_replace("optimizer", MUON)))
 
     assert epoch.learning_rate == 0.02
@@ -349,7 +349,7 @@ def test_the_learning_rate_is_that_of_the_first_group() -> None:
 
 @OPTIMIZERS
 def test_a_schedule_moves_every_rate(optimizer: str) -> None:
-    """At the last step of a schedule that ends at nothing, no parameter moves, whoever has it."""
+    """If a schedule ends at zero, no parameter of any optimizer moves at the last step."""
     params = make_train_params(
         *_replace("optimizer", optimizer),
         *_replace("schedule", "{name: cosine, warmup_epochs: 0.0, final: 0.0}"),
@@ -366,7 +366,7 @@ def test_a_schedule_moves_every_rate(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("validation", [None, HELD_OUT])
-def test_a_run_that_diverges_says_so(validation: Split | None) -> None:
+def test_a_run_that_diverges_is_stopped(validation: Split | None) -> None:
     """The message names the step, the learning rate and the parameter to lower."""
     params = make_train_params("train.optimizer.lr=1e+20")
     expected = r"the loss is (nan|inf) at step 2 of 6, .*rate of 1e\+20: .*train\.optimizer\.lr"
@@ -375,14 +375,14 @@ def test_a_run_that_diverges_says_so(validation: Split | None) -> None:
 
 
 def test_a_run_that_diverges_at_its_last_step_is_noticed() -> None:
-    """Its training losses are still finite, but those of validation are not."""
+    """The training losses are still finite, but a weight or the validation loss is not."""
     params = make_train_params("train.optimizer.lr=1e+30", "train.epochs=0.1")
     with pytest.raises(ToypipeError, match=r"is (nan|inf) at step 1 of 1, .*1e\+30"):
         _train(_model(), params, SPLIT, HELD_OUT)
 
 
 def test_figures_are_finite_plain_numbers() -> None:
-    """What goes into loss.csv and train.json is neither a tensor nor NaN."""
+    """The results of an epoch are finite Python numbers."""
     (epoch,) = _train(_model(), make_train_params("train.epochs=1"), SPLIT, HELD_OUT)
 
     for value in epoch:
@@ -391,7 +391,7 @@ def test_figures_are_finite_plain_numbers() -> None:
 
 
 def test_training_leaves_the_images_alone() -> None:
-    """They are read, varied and normalised, but never changed."""
+    """Training does not change the stored images."""
     split = copy.deepcopy(SPLIT)
     varied = ("train.augment.flip=alternating", "train.augment.translate=1")
     _train(_model(), make_train_params(*varied), split)
@@ -401,7 +401,7 @@ def test_training_leaves_the_images_alone() -> None:
 
 
 class _Recorder(nn.Module):
-    """Remembers how large the images were that it was shown."""
+    """Records the size of its images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -425,7 +425,7 @@ class _Recorder(nn.Module):
     ],
 )
 def test_each_size_has_an_equal_share_of_the_run(sizes: list[int], shown: list[int]) -> None:
-    """In turn, also within an epoch; what is measured after an epoch is measured at full size."""
+    """Sizes change at equal shares of the run, also within an epoch; validation has full size."""
     params = make_train_params().model_copy(update={"sizes": sizes})
     model = _Recorder()
     _train(model, params, SPLIT, HELD_OUT)

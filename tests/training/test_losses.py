@@ -1,4 +1,4 @@
-"""Losses: by hand, against torch, and by whether they teach anything."""
+"""Losses: by hand, against torch, and by training with them."""
 
 import math
 from typing import get_args
@@ -19,12 +19,12 @@ from toypipe.training.state import Epoch
 
 
 def test_every_loss_of_the_parameters_is_there() -> None:
-    """What params.yaml may name has a function, and there is no function that it may not name."""
+    """The names of losses in the schema are exactly those of the functions."""
     assert set(LOSSES) == set(get_args(LossName))
 
 
 def test_the_lesson_gets_its_values() -> None:
-    """L1 and MSE of torch, on which ours stand, give the tutorial's 0.6667 and 1.3333."""
+    """Torch's L1 and MSE, on which ours are built, give the tutorial's 0.6667 and 1.3333."""
     inputs, targets = torch.tensor([1.0, 2.0, 5.0]), torch.tensor([1.0, 2.0, 3.0])
 
     assert F.l1_loss(inputs, targets).item() == pytest.approx(0.6667, abs=5e-5)
@@ -39,7 +39,7 @@ def test_the_lesson_gets_its_values() -> None:
     ],
 )
 def test_one_hot_by_hand(smoothing: float, expected: list[list[float]]) -> None:
-    """Of three classes, smoothing of 0.3 leaves 0.7 with the label and gives 0.1 to each."""
+    """With three classes, smoothing of 0.3 leaves 0.7 with the label and adds 0.1 to each class."""
     targets = one_hot(torch.tensor([2, 0]), 3, smoothing)
 
     assert targets.dtype == torch.float32
@@ -64,7 +64,7 @@ def test_one_hot_by_hand(smoothing: float, expected: list[list[float]]) -> None:
     ],
 )
 def test_a_loss_of_probabilities_by_hand(name: LossName, smoothing: float, expected: float) -> None:
-    """Of probabilities in eighths and the labels 2 and 0: a mean over the two images."""
+    """For probabilities in eighths and the labels 2 and 0, it is the mean over the two images."""
     logits = torch.tensor([[1.0, 2.0, 5.0], [3.0, 3.0, 2.0]]).log()
     targets = one_hot(torch.tensor([2, 0]), 3, smoothing)
 
@@ -81,7 +81,7 @@ def test_a_loss_of_probabilities_by_hand(name: LossName, smoothing: float, expec
     ],
 )
 def test_mse_by_hand(smoothing: float, expected: float) -> None:
-    """The squared error is that of the logits: a sum over classes, a mean over the two images."""
+    """It is the squared error of the logits: a sum over classes, a mean over the two images."""
     logits = torch.tensor([[1.0, 2.0, 5.0], [1.0, 1.0, 3.0]])
     targets = one_hot(torch.tensor([2, 0]), 3, smoothing)
 
@@ -91,7 +91,7 @@ def test_mse_by_hand(smoothing: float, expected: float) -> None:
 @settings(deadline=None)
 @given(smoothing=st.floats(0, 1, exclude_max=True), seed=st.integers(0, 999))
 def test_smoothing_is_that_of_torch(smoothing: float, seed: int) -> None:
-    """A smoothed one-hot label is what F.cross_entropy(label_smoothing=) means by one."""
+    """Smoothed labels give the loss of F.cross_entropy(label_smoothing=)."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(6, 5, generator=generator)
     labels = torch.randint(0, 5, (6,), generator=generator)
@@ -102,8 +102,8 @@ def test_smoothing_is_that_of_torch(smoothing: float, seed: int) -> None:
     torch.testing.assert_close(targets.sum(1), torch.ones(6))
 
 
-def test_l1_lies_between_nought_and_two() -> None:
-    """A sure and right answer costs 0; a sure and wrong one costs 2."""
+def test_l1_is_between_zero_and_two() -> None:
+    """A certain right prediction costs 0; a certain wrong one costs 2."""
     sure = torch.tensor([[100.0, 0.0, 0.0]])
 
     assert l1(sure, one_hot(torch.tensor([0]), 3)).item() == pytest.approx(0)
@@ -113,7 +113,7 @@ def test_l1_lies_between_nought_and_two() -> None:
 @pytest.mark.parametrize(("name", "lr"), [("cross_entropy", 0.1), ("mse", 0.01), ("l1", 0.1)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_every_loss_teaches(name: LossName, lr: float, smoothing: float) -> None:
-    """With a rate that suits it, each gets the images right that it was trained on."""
+    """With a suitable rate, each loss leads to all training images being classified right."""
     split = make_split(48, size=8)
     params = make_train_params(
         "train.epochs=15",

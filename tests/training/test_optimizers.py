@@ -41,7 +41,7 @@ def _model() -> nn.Module:
 
 
 def _gradients(model: nn.Module, steps: int = 4) -> Iterator[None]:
-    """Give every weight the next of a fixed series of gradients, laid out as autograd does."""
+    """Give every weight the next gradients of a fixed series, in autograd's memory layout."""
     generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
         model.zero_grad()
@@ -51,10 +51,10 @@ def _gradients(model: nn.Module, steps: int = 4) -> Iterator[None]:
 
 
 def test_torchs_compiler_is_not_imported() -> None:
-    """It takes as long as torch itself, and a plain optimizer would import it."""
+    """Importing it takes as long as importing torch, and torch's own optimizers import it."""
     code = f"""
 import sys
-sys.path[:0] = {[str(ROOT), str(ROOT / "tests")]}
+sys.path[:0] = {[str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/training")]}
 import test_optimizers as this
 for params in (this.SGD, this.ADAM, this.ADAMW, this.MUON):
     model = this._model()
@@ -106,7 +106,7 @@ def test_adamw_is_that_of_torch() -> None:
 
 @ALL
 def test_every_trainable_parameter_has_one_optimizer(params: Sgd | Adam | AdamW | Muon) -> None:
-    """None is forgotten and none is stepped twice; one that is frozen belongs to none."""
+    """Every trainable weight is in exactly one group; a frozen weight is in none."""
     model = _model()
     model.get_parameter("network.0.bias").requires_grad_(False)
     groups = chain.from_iterable(each.param_groups for each in build_optimizers(model, params))
@@ -117,7 +117,7 @@ def test_every_trainable_parameter_has_one_optimizer(params: Sgd | Adam | AdamW 
 
 
 def test_muon_takes_networks_of_nothing_but_filters_and_biases() -> None:
-    """And the scale of a norm is no bias, though it has one axis as well."""
+    """It also takes a norm, whose scale is not a bias although it has one axis."""
     layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
     model = nn.Sequential(*layers).to(memory_format=torch.channels_last)
     for network, rest in ((model, [layers[1].weight]), (layers[0], [])):
@@ -131,7 +131,7 @@ def test_muon_takes_networks_of_nothing_but_filters_and_biases() -> None:
 
 @ALL
 def test_a_step_moves_every_parameter(params: Sgd | Adam | AdamW | Muon) -> None:
-    """After one step with gradients, no weight of the network is what it was."""
+    """One step with gradients changes every weight."""
     model = _model()
     before = [weight.detach().clone() for weight in model.parameters()]
     optimizers = build_optimizers(model, params)
@@ -144,7 +144,7 @@ def test_a_step_moves_every_parameter(params: Sgd | Adam | AdamW | Muon) -> None
 
 @ALL
 def test_forgotten_gradients_move_nothing(params: Sgd | Adam | AdamW | Muon) -> None:
-    """After zero_grad a step leaves every weight where it is, whatever came before."""
+    """After zero_grad a step changes no weight."""
     model = _model()
     optimizers = build_optimizers(model, params)
     for _ in _gradients(model, steps=2):
@@ -161,7 +161,7 @@ def test_forgotten_gradients_move_nothing(params: Sgd | Adam | AdamW | Muon) -> 
 
 @ALL
 def test_a_group_remembers_its_rate(params: Sgd | Adam | AdamW | Muon) -> None:
-    """Schedules multiply the rates that the parameters gave, Muon's and its rest's alike."""
+    """Every group keeps the rate of the parameters, which schedules multiply."""
     groups = [group for each in build_optimizers(_model(), params) for group in each.param_groups]
     rates = [params.lr]
     if isinstance(params, Muon):
@@ -204,14 +204,14 @@ def _muon_both_ways(
 def test_muon_over_filters_is_that_of_torch_over_matrices(
     shape: tuple[int, ...], nesterov: bool
 ) -> None:
-    """Wide, tall, 1 by 1 and depthwise, the weights are what torch makes of them."""
+    """For wide, tall, 1 by 1 and depthwise filters, the weights are those of torch.optim.Muon."""
     ours, reference = _muon_both_ways(shape, _columns, nesterov=nesterov)
 
     torch.testing.assert_close(ours, reference)
 
 
 def test_muon_does_not_care_about_the_order_of_columns() -> None:
-    """Flattened as convolutions usually are, the weights agree but for bfloat16's rounding."""
+    """With columns in torch's usual order, the weights agree up to the rounding of bfloat16."""
     ours, reference = _muon_both_ways(
         (16, 4, 3, 3), lambda filters: filters.flatten(1), nesterov=True
     )
@@ -221,7 +221,7 @@ def test_muon_does_not_care_about_the_order_of_columns() -> None:
 
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_muon_gives_filters_its_own_fields_and_the_rest_to_sgd(nesterov: bool) -> None:
-    """Filters go as torch's Muon takes them, all else by torch's SGD, biases at their own rate."""
+    """Filters follow torch's Muon, the rest torch's SGD, biases at their own rate."""
     model = _model()
     plain = copy.deepcopy(model)
     filters = [weight for weight in plain.parameters() if weight.ndim == 4]
@@ -251,7 +251,7 @@ def test_muon_gives_filters_its_own_fields_and_the_rest_to_sgd(nesterov: bool) -
 
 
 def test_filters_of_fixed_size_only_turn() -> None:
-    """However large they were, it is torch's Muon from where the norm of 16 of them is 4."""
+    """A step is torch's Muon after scaling: the norm of 16 filters is 4."""
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(16, 4, 3, 3, generator=generator) * 50
     filters = nn.Parameter(start.to(memory_format=torch.channels_last))
@@ -266,7 +266,7 @@ def test_filters_of_fixed_size_only_turn() -> None:
 
 
 def test_filters_of_fixed_size_may_be_zero() -> None:
-    """There is nothing to scale then; they move as far as any."""
+    """Filters of zeros cannot be scaled; they move as far as others."""
     filters = nn.Parameter(torch.zeros(8, 3, 3, 3).to(memory_format=torch.channels_last))
     filters.grad = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(0))
     options: Any = {"lr": 0.1, "momentum": 0.6, "nesterov": True, "weight_decay": 0.0}

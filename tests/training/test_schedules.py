@@ -54,14 +54,14 @@ def test_cosine_is_that_of_torch(final: float) -> None:
 
 
 def test_a_warm_up_by_hand() -> None:
-    """One epoch of four steps up to 1, then a straight line down to a fifth."""
+    """The factor rises to 1 in one epoch of four steps, then falls in a line to a fifth."""
     schedule = Linear(name="linear", warmup_epochs=1.0, final=0.2)
 
     assert _factors(schedule, 8) == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.8, 0.6, 0.4, 0.2])
 
 
 def test_after_its_warm_up_a_cosine_is_that_of_torch() -> None:
-    """It starts its fall at the step that the warm-up ends with."""
+    """The cosine starts at the last step of the warm-up."""
     schedule = Cosine(name="cosine", warmup_epochs=0.75, final=0.1)
     expected = CosineAnnealingLR(_optimizer(), T_max=8, eta_min=0.1)
 
@@ -81,7 +81,7 @@ def test_after_its_warm_up_a_cosine_is_that_of_torch() -> None:
 def test_a_factor_is_a_share_of_the_rate(
     kind: type[Linear | Cosine], warmup: float, final: float, steps: int, per_epoch: int
 ) -> None:
-    """It lies in 0..1, rises to its peak, falls from there, and the last one is `final`."""
+    """Factors are in 0..1, rise to 1 and then fall, and the last one is `final`."""
     name = "linear" if kind is Linear else "cosine"
     schedule = kind.model_validate({"name": name, "warmup_epochs": warmup, "final": final})
     factors = [rate_factor(schedule, step, steps, per_epoch) for step in range(steps)]

@@ -1,8 +1,7 @@
-"""A run that was stopped and gone on with is the run that was never stopped, bit for bit."""
+"""A run that was stopped and resumed ends like one that was never stopped, bit for bit."""
 
 import io
 import itertools
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from toypipe.networks.normalize import build_normalize
 from toypipe.networks.whitening import fit_whitening
 from toypipe.params.schema import TrainParams
 from toypipe.training.loop import Step, begin, require_finite, train
-from toypipe.training.state import Run
+from toypipe.training.state import Epoch, TrainingState
 
 SPLIT = make_split(20, size=8)
 """In batches of 8: three steps an epoch, the last one of 4 images."""
@@ -54,6 +53,8 @@ LARGER = make_split(20, size=12), make_split(9, size=12, seed=1)
 EVENTS = 8 + 3
 """Steps and epochs of such a run."""
 
+Build = Callable[[TrainParams], nn.Module]
+
 
 def _toy(params: TrainParams) -> nn.Module:
     normalize = build_normalize("standard", SPLIT.images)
@@ -77,110 +78,138 @@ def _speedrun(params: TrainParams) -> nn.Module:
     return model
 
 
-def _saved(run: Run) -> dict[str, Any]:
-    """Return the state of a run, by way of a file."""
+def _saved(state: TrainingState) -> dict[str, Any]:
+    """Return the content of a state after saving and loading it."""
     file = io.BytesIO()
-    torch.save(run.state_dict(), file)
+    torch.save(state.state_dict(), file)
     file.seek(0)
     content: dict[str, Any] = torch.load(file, weights_only=True)
     return content
 
 
-def _outcome(run: Run) -> tuple[bytes, list[Any]]:
-    weights = [tensor.numpy().tobytes() for tensor in run.model.state_dict().values()]
-    return b"".join(weights), run.epochs
+def _outcome(state: TrainingState) -> tuple[bytes, list[Any]]:
+    weights = [tensor.numpy().tobytes() for tensor in state.model.state_dict().values()]
+    return b"".join(weights), state.epochs
 
 
-def _advance(
-    run: Run,
-    params: TrainParams,
-    most: int = EVENTS,
-    images: tuple[Split, Split] = (SPLIT, HELD_OUT),
-) -> Run:
-    """Train for so many steps and epochs, or to the end."""
-    deque(itertools.islice(train(run, *images, params), most), maxlen=0)
-    if most >= EVENTS:
-        deque(train(run, *images, params), maxlen=0)  # what comes after the last event
-    return run
+def _restored(build: Build, params: TrainParams, content: dict[str, Any]) -> TrainingState:
+    torch.rand(7)  # other draws must not matter
+    state = begin(build(params), params)
+    state.load_state_dict(content)
+    return state
+
+
+def _assert_resumable(
+    build: Build, params: TrainParams, images: tuple[Split, Split] = (SPLIT, HELD_OUT)
+) -> None:
+    """Save a run after each event, resume all of these states, and compare how they end."""
+    state = begin(build(params), params)
+    contents = [_saved(state), *(_saved(state) for _ in train(state, *images, params))]
+    assert len(contents) == EVENTS + 1
+    for number, content in enumerate(contents):
+        resumed = _restored(build, params, content)
+        left = len(list(train(resumed, *images, params)))
+
+        assert left == EVENTS - number
+        assert _outcome(resumed) == _outcome(state), f"after {number} events"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("build", [_toy, _with_dropout_and_statistics])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
-def test_a_run_can_stop_after_any_event(
-    optimizer: str, build: Callable[[TrainParams], nn.Module], precision: str
-) -> None:
-    """Saved and gone on with there, it ends with the same weights and the same figures."""
+def test_a_run_can_be_resumed_after_any_event(optimizer: str, build: Build, precision: str) -> None:
+    """Saved and resumed after any step or epoch, a run ends with the same weights and results."""
     change = ("~train.optimizer", f"+train.optimizer={optimizer}", f"train.precision={precision}")
-    params = make_train_params(*EVERYTHING, *change)
-    never_stopped = _outcome(_advance(begin(build(params), params), params))
-
-    for stop in range(EVENTS + 1):
-        state = _saved(_advance(begin(build(params), params), params, stop))
-        torch.rand(7)  # whatever else draws numbers meanwhile
-        run = begin(build(params), params)
-        run.load_state_dict(state)
-
-        assert _outcome(_advance(run, params)) == never_stopped, f"after {stop} events"
+    _assert_resumable(build, make_train_params(*EVERYTHING, *change))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_speedrun_can_stop_after_any_event(precision: str) -> None:
-    """With whitening, filters of fixed size and images that grow, it ends as one never stopped."""
-    params = make_train_params(*SPEEDRUN, f"train.precision={precision}")
-    never_stopped = _outcome(_advance(begin(_speedrun(params), params), params, images=LARGER))
-
-    for stop in range(EVENTS):
-        state = _saved(_advance(begin(_speedrun(params), params), params, stop, LARGER))
-        run = begin(_speedrun(params), params)
-        run.load_state_dict(state)
-
-        assert _outcome(_advance(run, params, images=LARGER)) == never_stopped, f"after {stop}"
+def test_a_speedrun_can_be_resumed_after_any_event(precision: str) -> None:
+    """The same holds with whitening, filters of fixed norm and images that grow."""
+    _assert_resumable(
+        _speedrun, make_train_params(*SPEEDRUN, f"train.precision={precision}"), LARGER
+    )
 
 
-def test_a_run_can_stop_again_and_again() -> None:
-    """Stopped after every single event, it still ends where a run ends that never was."""
+def test_a_run_can_be_resumed_again_and_again() -> None:
+    """A run that is stopped after every event ends like one that was never stopped."""
     params = make_train_params(*EVERYTHING)
-    build = _with_dropout_and_statistics
-    never_stopped = _outcome(_advance(begin(build(params), params), params))
-    run = begin(build(params), params)
-    for _ in range(EVENTS):
-        state = _saved(_advance(run, params, 1))
-        run = begin(build(params), params)
-        run.load_state_dict(state)
+    never_stopped = begin(_with_dropout_and_statistics(params), params)
+    for _ in train(never_stopped, SPLIT, HELD_OUT, params):
+        pass
+    state = begin(_with_dropout_and_statistics(params), params)
+    for _ in range(EVENTS + 1):
+        next(train(state, SPLIT, HELD_OUT, params), None)
+        state = _restored(_with_dropout_and_statistics, params, _saved(state))
 
-    assert _outcome(_advance(run, params)) == never_stopped
+    assert list(train(state, SPLIT, HELD_OUT, params)) == []
+    assert _outcome(state) == _outcome(never_stopped)
 
 
-def test_a_state_is_the_same_bytes_for_the_same_run() -> None:
-    """Nothing of the process, its time or its addresses is in it."""
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_finished_run_is_a_state_with_no_steps_left(keep: str) -> None:
+    """Restored from its last epoch or its end, it yields nothing and has the weights to keep."""
+    validation = make_split(60, size=8, seed=1)
+    params = make_train_params(
+        "train.epochs=10",
+        "train.validation=60",
+        f"train.keep={keep}",
+        "train.optimizer.lr=0.05",
+        "train.optimizer.momentum=0.9",
+    )
+    finished = begin(_toy(params), params)
+    weights = []
+    for event in train(finished, SPLIT, validation, params):
+        if isinstance(event, Epoch):
+            weights.append(_outcome(finished)[0])
+            last = _saved(finished)
+    accuracies = [epoch.validation_accuracy or 0 for epoch in finished.epochs]
+    kept = accuracies.index(max(accuracies)) if keep == "best" else 9
+    assert keep == "last" or 0 < kept < 9, "if the last epoch is the best, this shows nothing"
+
+    for content in (last, _saved(finished)):
+        restored = _restored(_toy, params, content)
+
+        assert list(train(restored, SPLIT, validation, params)) == []
+        assert _outcome(restored) == (weights[kept], finished.epochs)
+
+
+def test_equal_states_give_equal_bytes() -> None:
+    """A saved state depends on the run only, not on the process."""
     params = make_train_params(*EVERYTHING)
     files = []
     for _ in range(2):
-        run = _advance(begin(_toy(params), params), params, 5)
+        state = _after(5, params)
         files.append(io.BytesIO())
-        torch.save(run.state_dict(), files[-1])
+        torch.save(state.state_dict(), files[-1])
 
     assert files[0].getvalue() == files[1].getvalue()
 
 
-def test_a_run_that_has_gone_wrong_is_noticed_within_a_pass() -> None:
-    """Before the end of an epoch, whoever asks is told which step and which rate it was."""
+def _after(events: int, params: TrainParams) -> TrainingState:
+    """Return the state of a run after so many events."""
+    state = begin(_toy(params), params)
+    for _ in itertools.islice(train(state, SPLIT, HELD_OUT, params), events):
+        pass
+    return state
+
+
+def test_a_run_that_has_diverged_is_noticed_within_an_epoch() -> None:
+    """The message names the step, the epoch and the learning rate."""
     params = make_train_params(
         "train.optimizer.lr=1e20",
         "~train.schedule",
         "+train.schedule={name: linear, warmup_epochs: 1, final: 1}",
     )
-    run = _advance(begin(_toy(params), params), params, 2)
+    expected = r"at step 2 of 6, in epoch 1, .*rate of 6\.66667e\+19"
+    with pytest.raises(ToypipeError, match=expected):
+        require_finite(_after(2, params), params, len(SPLIT))
 
-    with pytest.raises(ToypipeError, match=r"at step 2 of 6, in epoch 1, .*rate of 6\.66667e\+19"):
-        require_finite(run, params, len(SPLIT))
 
-
-def test_a_run_in_good_order_is_left_alone() -> None:
-    """Whoever asks after any step hears nothing."""
+def test_a_run_that_has_not_diverged_passes_the_check() -> None:
+    """After no step does the check raise an error."""
     params = make_train_params()
-    run = begin(_toy(params), params)
-    for event in train(run, SPLIT, HELD_OUT, params):
+    state = begin(_toy(params), params)
+    for event in train(state, SPLIT, HELD_OUT, params):
         if isinstance(event, Step):
-            require_finite(run, params, len(SPLIT))
+            require_finite(state, params, len(SPLIT))

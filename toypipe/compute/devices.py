@@ -19,10 +19,7 @@ def pick_device(name: DeviceName) -> torch.device:
     """Find a device and make its arithmetic exact and repeatable.
 
     float32 means float32 (TF32 is off), and algorithms are chosen by the shapes of the data, never
-    by which was faster today.
-
-    Args:
-        name: `auto` takes CUDA where it is available, else MPS, else the CPU.
+    by which was faster today. `auto` takes CUDA where it is available, else MPS, else the CPU.
 
     Raises:
         ToypipeError: This machine, or this build of torch, lacks the device.
@@ -90,14 +87,11 @@ def _cpu_name() -> str:
 
 @contextmanager
 def explained(key: str, batch_size: int) -> Iterator[None]:
-    """Turn two errors of a device into advice: out of memory, and no deterministic algorithm.
+    """Turn two errors into a ToypipeError: out of memory, and no deterministic algorithm.
 
     Args:
         key: The parameter that holds the batch size.
         batch_size: Its value.
-
-    Raises:
-        ToypipeError: One of the two happened.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Fetch a file of known length and checksum from whichever of its sources works."""
+"""Download a file of known length and checksum from the first source that works."""
 
 import hashlib
 import re
@@ -13,86 +13,81 @@ from urllib3.exceptions import HTTPError
 
 from toypipe.errors import ToypipeError
 
-SILENCE = 20.0  # seconds without a byte, or without an answer, after which a source is given up
+SILENCE = 20.0  # seconds to wait for an answer or a byte before giving up a source
 WINDOW = 20.0  # seconds over which speed is measured
-SLOW = 100_000  # bytes/s; below it another source is tried, while there is one not yet tried
-CRAWL = 10_000  # bytes/s; below it any source is given up
-PROGRESS = 0.01  # share of the file; a round that gained it does not count as failed
-FAILURES = 3  # rounds over all sources, or files with wrong bytes, after which it ends
+SLOW = 100_000  # bytes/s; in the first round, a slower source is left for the next one
+CRAWL = 10_000  # bytes/s; a slower source is given up
+PROGRESS = 0.01  # share of the file; a round that gained it has not failed
+FAILURES = 3  # failed rounds over all sources, or complete files with wrong bytes, to give up
 PAUSE = 2.0  # seconds before the second round, twice that before the third
-BLOCK = 1 << 18  # bytes read at once, at most
-LOOK = 1.0  # seconds between two looks at what another process has fetched
-
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+BLOCK = 1 << 18  # bytes to read at once, at most
+LOOK = 1.0  # seconds between two looks at what another process has downloaded
 
 
 def download(urls: Sequence[str], target: Path, *, size: int, md5: str) -> Iterator[int]:
-    """Leave a file complete and verified, going on where an earlier call stopped.
+    """Download a file of `size` bytes, or resume where an earlier call stopped.
 
-    Bytes are collected beside the file, in `.part`, and only the right ones get its name. Of two
-    processes one fetches, and the other waits for it.
-
-    Args:
-        urls: Where the file is, the best source first.
-        target: The file; its folder is made where it is missing.
-        size: Its length in bytes.
-        md5: Its checksum.
+    The best source comes first. Bytes are collected in a `.part` file, which is renamed once its
+    checksum is right. Of two processes one downloads and the other waits.
 
     Yields:
-        How many bytes have arrived; nothing if the file is there already.
+        How many bytes have arrived; nothing if the file is already there.
 
     Raises:
-        ToypipeError: No source could deliver it; each is named with its last reason.
+        ToypipeError: All sources failed; the message has the last reason of each.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, lock = (target.with_name(target.name + suffix) for suffix in (".part", ".lock"))
-    busy = FileLock(lock)
-    while not busy.is_locked:
+    part, lock_file = (target.with_name(target.name + suffix) for suffix in (".part", ".lock"))
+    lock = FileLock(lock_file)
+    while not lock.is_locked:
         try:
-            busy.acquire(timeout=LOOK)
+            lock.acquire(timeout=LOOK)
         except Timeout:
-            yield _length(part) or _length(target)  # the one becomes the other
+            yield _length(part) or _length(target)  # the part is renamed at the end
     try:
-        if not _is(target, size, md5):
+        if not _is_right(target, size, md5):
             yield from _fetch(urls, part, size, md5)
             part.replace(target)
+    except OSError as error:  # of the disk
+        error.filename = error.filename or str(part)
+        raise
     finally:
-        with suppress(OSError):  # Windows lets nobody remove it before it is released, and does so
-            lock.unlink()
-        busy.release()
+        with suppress(OSError):  # Windows cannot remove an open file
+            lock_file.unlink()
+        lock.release()
 
 
 def _fetch(urls: Sequence[str], part: Path, size: int, md5: str) -> Iterator[int]:
-    """Complete the part; try the sources in turn for as long as that leads anywhere."""
+    """Complete the part: ask the sources in turn until they fail or make no progress."""
     reasons: dict[str, str] = {}
     failed = wrong = 0
-    best = _length(part)
-    while not _is_complete(part, size, md5):
+    if (best := _length(part)) >= size and not _is_right(part, size, md5):
+        part.unlink()
+        best = 0
+    while not _is_right(part, size, md5):
         if max(failed, wrong) >= FAILURES:
             raise ToypipeError("\n".join(f"  {url}: {why}" for url, why in reasons.items()))
         time.sleep(PAUSE * failed)
         failed += 1
         for url in urls:
+            slowest = SLOW if failed <= 1 and url != urls[-1] else CRAWL
             try:
-                hurry = failed <= 1 and url != urls[-1]
-                yield from _receive(url, part, size, SLOW if hurry else CRAWL)
-                if _is_complete(part, size, md5):
+                yield from _receive(url, part, size, slowest)
+                if _is_right(part, size, md5):
                     return
+                part.unlink()
                 wrong, best = wrong + 1, 0
-                # It may have gone on with another's wrong bytes; next time it begins.
+                # It may have resumed another's wrong bytes: next time it starts the file.
                 urls = [url, *(other for other in urls if other != url)]
                 raise ToypipeError(f"{size:,} bytes came, but not those with md5 {md5}")
-            except (OSError, HTTPError, ValueError) as error:  # ValueError: a header with nonsense
-                if isinstance(error, OSError) and error.errno is not None:  # the disk's, not theirs
-                    error.filename = error.filename or str(part)
-                    raise
+            except (requests.RequestException, HTTPError, ValueError) as error:
                 reasons[url.partition("?")[0]] = _reason(error)
             if _length(part) - best >= PROGRESS * size:
                 best, failed = _length(part), 0
 
 
 def _receive(url: str, part: Path, size: int, slowest: float) -> Iterator[int]:
-    """Append to the part what one source has to give."""
+    """Append what one source sends to the part; yield the length of the part."""
     had = _length(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={had}-"} if had else {})
     with requests.get(url, headers=headers, stream=True, timeout=SILENCE) as response:
@@ -103,7 +98,7 @@ def _receive(url: str, part: Path, size: int, slowest: float) -> Iterator[int]:
             yield had
             then, before = time.monotonic(), had
             while had < size:
-                # One read of the socket: a source that drips cannot hide behind a larger block.
+                # read1 returns what is there: a source that drips cannot hide behind a block.
                 data = response.raw.read1(min(BLOCK, size - had), decode_content=False)
                 if not data:
                     raise ToypipeError(f"broke off after {had:,} of {size:,} bytes")
@@ -117,16 +112,15 @@ def _receive(url: str, part: Path, size: int, slowest: float) -> Iterator[int]:
 
 
 def _accept(response: requests.Response, had: int, size: int) -> int:
-    """Return the byte at which an answer begins; refuse one that cannot be the file."""
-    status, headers = response.status_code, response.headers
-    if status not in {requests.codes.ok, requests.codes.partial_content}:
-        raise ToypipeError(f"HTTP status {status} ({response.reason})")
+    """Return the byte at which an answer starts; refuse one that cannot be the file."""
+    headers = response.headers
+    if response.status_code not in {requests.codes.ok, requests.codes.partial_content}:
+        raise ToypipeError(f"HTTP status {response.status_code} ({response.reason})")
     if headers.get("Content-Type", "").startswith("text/html"):
         raise ToypipeError("a web page came instead of the file")
-    if status == requests.codes.partial_content:
+    if response.status_code == requests.codes.partial_content:
         sent = headers.get("Content-Range", "nothing")
-        match = _RANGE.fullmatch(sent)
-        if not match or int(match[1]) != had or match[2] not in {"*", str(size)}:
+        if not re.fullmatch(rf"bytes {had}-\d+/({size}|\*)", sent):
             raise ToypipeError(f"asked for bytes from {had} on of {size}, it sent {sent}")
         return had
     if (length := headers.get("Content-Length", str(size))) != str(size):
@@ -134,21 +128,10 @@ def _accept(response: requests.Response, had: int, size: int) -> int:
     return 0
 
 
-def _is_complete(part: Path, size: int, md5: str) -> bool:
-    """Tell whether the part is the file, and remove it if it never will be."""
-    if _length(part) < size:
-        return False
-    if not (complete := _is(part, size, md5)):
-        part.unlink()
-    return complete
-
-
-def _is(path: Path, size: int, md5: str) -> bool:
+def _is_right(path: Path, size: int, md5: str) -> bool:
     if _length(path) != size:
         return False
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    return digest.hexdigest() == md5
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
 
 
 def _length(path: Path) -> int:
@@ -159,12 +142,9 @@ def _length(path: Path) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """Say what lies beneath the layers of exceptions, and let no server write to a terminal."""
-    while True:
-        nested = (argument for argument in error.args if isinstance(argument, Exception))
-        if (inner := error.__cause__ or next(nested, None)) is None:
-            break
-        error = inner
+    """Return the innermost cause in words, without characters that control a terminal."""
+    while error.__context__:
+        error = error.__context__
     if isinstance(error, TimeoutError):
         return f"silent for {SILENCE:.0f} s"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

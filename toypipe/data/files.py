@@ -14,14 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from toypipe.errors import ToypipeError
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
-# What torch.load and the unpickler beneath it raise for bytes that are not what they should be.
+# What torch.load and the unpickler beneath it raise for invalid bytes.
 DAMAGED = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
     *(AssertionError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
@@ -29,20 +26,16 @@ DAMAGED = (
 
 
 def load_archive(path: Path, *, remedy: str) -> dict[str, Any]:
-    """Read a dict of tensors and plain values; no code in the file is run.
+    """Read what `save_archive` wrote; no code in the file is run.
 
-    torch skips the checksums of the archive that its files are, so they are compared here: a
-    single flipped bit is found.
-
-    Args:
-        path: The file.
-        remedy: How to make it, as the end of a sentence.
+    `remedy` ends a sentence and says how to make the file: "`toypipe train` makes it".
 
     Raises:
         ToypipeError: The file is missing, damaged or something else.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+            # torch skips the checksums in the archive; with them every flipped bit is found.
             if (member := zipfile.ZipFile(file).testzip()) is not None:
                 raise zipfile.BadZipFile(member)
             file.seek(0)
@@ -52,99 +45,68 @@ def load_archive(path: Path, *, remedy: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ToypipeError(f"{path} does not exist: {remedy}") from None
     except DAMAGED:
-        raise ToypipeError(f"{path} is damaged, or no file of toypipe: {remedy} anew") from None
+        raise ToypipeError(f"{path} is damaged, or not a toypipe file: {remedy} again") from None
     if not isinstance(content, dict):
-        raise ToypipeError(f"{path} is no file of toypipe: {remedy} anew")
+        raise ToypipeError(f"{path} is not a toypipe file: {remedy} again")
     return content
 
 
 def save_archive(file: IO[bytes], content: dict[str, Any]) -> None:
-    """Write a dict of tensors and plain values; the bytes depend on the contents only.
+    """Write a dict of tensors and plain values to an open file; equal contents give equal bytes.
 
-    Args:
-        file: An open file. By a path, torch would write the file's name into it.
-        content: Tensors on the CPU that share no memory: torch saves all that a view looks at.
+    The tensors are on the CPU and share no memory: torch saves all memory behind a view.
     """
     import torch
 
-    torch.save(_interned(content), file)
+    torch.save(_interned(content), file)  # given a path, torch would write the file's name
 
 
 def _interned(value: Any) -> Any:
     """Make equal strings one object: pickle writes a repeated object shorter than an equal one."""
-    match value:
-        case dict():
-            return {_interned(key): _interned(item) for key, item in value.items()}
-        case list():
-            return [_interned(item) for item in value]
-        case str():
-            return sys.intern(value)
-        case _:
-            return value
+    if isinstance(value, dict):
+        return {_interned(key): _interned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_interned(item) for item in value]
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes its name only when it is complete.
+    """Open a file for writing that takes its name only when it is complete.
 
-    Until then, and after any error, what was there before stays. The old file is never written
-    into: it may be a link into DVC's cache.
-
-    Args:
-        path: Its folder is made where it is missing.
+    Folders above it are made. After an error the old file is unchanged. The old file is replaced,
+    never written into: it may be a link into DVC's cache.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_litter(path)
+    for left in path.parent.glob(f".{escape(path.name)}.*"):
+        import psutil
+
+        pid = left.suffix[1:]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):  # it was killed while it wrote
+            left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    raw = _Raw(temporary, "wb")
     try:
-        with io.BufferedWriter(raw) as file:
+        with temporary.open("wb") as file:
             yield file
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        reason = raw.failure or error
-        if isinstance(reason, OSError) and reason.filename is None:
-            reason.filename = str(path)  # a full disk does not say whose write it refused
-        if reason is not error:
-            raise reason from None
-        raise
-
-
-def _remove_litter(path: Path) -> None:
-    """Remove what processes that were killed while they wrote this file have left of it."""
-    for left in path.parent.glob(f".{escape(path.name)}.*"):
-        pid = left.suffix[1:]
-        if pid.isdecimal():
-            import psutil  # only where there is litter
-
-            if not psutil.pid_exists(int(pid)):
-                left.unlink(missing_ok=True)
-
-
-class _Raw(io.FileIO):
-    """A file that remembers why a write failed: torch.save puts an error of its own in place."""
-
-    failure: OSError | None = None
-
-    def write(self, data: "ReadableBuffer", /) -> int:
-        try:
-            return super().write(data)
-        except OSError as error:
-            self.failure = error
+        # When a write fails, torch.save raises an error of its own.
+        reason = error.__context__ if isinstance(error, RuntimeError) else error
+        if not isinstance(reason, OSError):
             raise
+        reason.filename = reason.filename or str(path)  # the system names none for a full disk
+        raise reason from None
 
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     """Format a table as CSV in UTF-8 with LF; None is an empty cell."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue().encode()
 
 
 def json_bytes(values: dict[str, Any]) -> bytes:
-    """Format values as JSON in UTF-8 with LF, a line each."""
+    """Format values as JSON in UTF-8 with LF, one value a line."""
     return (json.dumps(values, indent=2, allow_nan=False) + "\n").encode()

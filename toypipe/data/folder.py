@@ -1,4 +1,4 @@
-"""Read images of one's own: `train/` and `test/`, each with one folder per class."""
+"""Read the user's own images: `train/` and `test/`, each with one folder per class."""
 
 from pathlib import Path
 
@@ -8,49 +8,36 @@ from toypipe.data.pictures import read_picture
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 
-SHOWN = 10  # problems, before the rest is only counted
+SHOWN = 10  # problems to list; the others are counted
 
 
 def read_folder(path: Path, size: int) -> tuple[Split, Split]:
-    """Return the training and the test images of a folder.
+    """Return training and test images, in alphabetical order of classes and files, on the CPU.
 
-    Hidden files, whose name begins with a dot, are passed over; every other must be an image.
-
-    Args:
-        path: A folder with `train` and `test`, which hold the same classes, a folder each.
-        size: Width and height that every image is brought to, in pixels.
-
-    Returns:
-        The images in the alphabetical order of classes and files, on the CPU.
+    `path` has the folders `train` and `test`; both have a folder for each of the same classes.
+    Images are cropped and resized to `size` pixels in width and height. Hidden files, whose names
+    start with a dot, are skipped; every other file must be an image.
 
     Raises:
-        ToypipeError: A folder is missing or empty, the two have different classes, or files are
-            no images; lists what is wrong.
+        ToypipeError: A folder is missing or empty, the classes differ, or files are not images.
     """
-    files = {half: _list(path / half) for half in ("train", "test")}
-    if files["train"].keys() != files["test"].keys():
+    halves = {half: _list(path / half) for half in ("train", "test")}
+    train, test = halves.values()
+    if train.keys() != test.keys():
+        differences = [f"{name} is only in train" for name in train if name not in test]
+        differences += [f"{name} is only in test" for name in test if name not in train]
         raise ToypipeError(
-            f"{path}: train and test must hold the same classes, but "
-            + ", ".join(
-                f"{name} is only in {half}"
-                for half, other in (("train", "test"), ("test", "train"))
-                for name in sorted(files[half].keys() - files[other].keys())
-            )
+            f"{path}: train and test must have the same classes, but {', '.join(differences)}"
         )
-    problems = [
-        f"{path / half / name} holds no image"
-        for half in files
-        for name, images in files[half].items()
-        if not images
-    ]
-    if problems:
-        raise ToypipeError("\n".join(problems))
-
-    splits = []
-    for half in files.values():
+    empty = [path / half / name for half in halves for name in train if not halves[half][name]]
+    if empty:
+        raise ToypipeError("\n".join(f"{folder} has no images" for folder in empty))
+    splits: list[Split] = []
+    problems: list[str] = []
+    for half in (train, test):
         pictures, labels = [], []
-        for label, images in enumerate(half.values()):
-            for file in images:
+        for label, files in enumerate(half.values()):
+            for file in files:
                 try:
                     pictures.append(read_picture(file, size))
                     labels.append(label)
@@ -60,33 +47,27 @@ def read_folder(path: Path, size: int) -> tuple[Split, Split]:
             pixels = torch.stack(pictures).permute(0, 3, 1, 2)
             splits.append(Split(pixels, torch.tensor(labels), list(half)))
     if problems:
-        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        raise ToypipeError(
-            "\n".join(
-                [*problems[:SHOWN], *more, "Repair or remove them: nothing is left out silently"]
-            )
-        )
-    training, test = splits
-    return training, test
+        if len(problems) > SHOWN:
+            problems[SHOWN:] = [f"and {len(problems) - SHOWN} more"]
+        raise ToypipeError("\n".join([*problems, "Repair or remove them: no file is left out"]))
+    return splits[0], splits[1]
 
 
 def _list(half: Path) -> dict[str, list[Path]]:
     """Return the files of each class, both in alphabetical order."""
     if not half.is_dir():
         raise ToypipeError(
-            f"{half} is not a folder: a data set of one's own has train/ and test/, each with one"
-            " folder of images per class"
+            f"{half} is not a folder: your images need train/ and test/, each with one folder of"
+            " images per class"
         )
-    classes = {
-        folder.name: sorted(f for f in folder.iterdir() if not f.name.startswith("."))
-        for folder in sorted(half.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
-    }
-    for name in classes:
-        if not name.isprintable():  # no text, or text that would break a table
-            raise ToypipeError(f"{half}: the folder {name!r} is no name for a class: rename it")
-    if len(classes) < 2:
-        raise ToypipeError(
-            f"{half} holds {len(classes)} folders: there must be one for each class, at least two"
-        )
-    return classes
+    folders = [each for each in _visible(half) if each.is_dir()]
+    for folder in folders:
+        if not folder.name.isprintable():  # not UTF-8, or would break a table
+            raise ToypipeError(f"{half}: {folder.name!r} cannot be a class name: rename it")
+    if len(folders) < 2:
+        raise ToypipeError(f"{half} has {len(folders)} folders, but needs at least two classes")
+    return {folder.name: _visible(folder) for folder in folders}
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

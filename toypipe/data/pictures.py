@@ -1,6 +1,7 @@
-"""An image file as a network wants it: square, of one size, red, green and blue."""
+"""An image file as a network needs it: square, of one size, in red, green and blue."""
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from toypipe.errors import ToypipeError
 
-# What Pillow raises for files that are not what they should be.
+# What Pillow raises for invalid files.
 UNREADABLE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError),
     *(struct.error, zlib.error, OverflowError, MemoryError, Image.DecompressionBombError),
@@ -19,33 +20,28 @@ UNREADABLE = (
 
 
 def read_picture(path: Path, size: int) -> Tensor:
-    """Read any image that Pillow opens.
+    """Read any image that Pillow opens, as uint8 of shape (size, size, 3).
 
-    It is turned the way its EXIF data says, cropped to the largest square in its middle and
-    resized by area-aware bicubic interpolation. An image that has the size already is not changed.
-
-    Args:
-        path: An image file.
-        size: Width and height of the result, in pixels.
-
-    Returns:
-        uint8 of shape (size, size, 3).
+    It is turned as its EXIF data says, cropped to the largest square in its middle and resized by
+    bicubic interpolation that averages over the area. An image of the right size is not changed.
 
     Raises:
-        ToypipeError: The file cannot be read as an image.
+        ToypipeError: The file cannot be read as an image, or has more than 179 million pixels.
     """
     try:
-        with Image.open(path) as opened:
+        # Pillow warns of 89 million pixels and more, which large photographs have.
+        quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)
+        with quiet, Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16 bits: convert() would cut off, not scale
+            if image.mode.startswith("I"):  # 16 bits: convert() would clip, not scale
                 values = np.asarray(image).astype(np.int64)
                 if values.min() < 0 or values.max() > 0xFFFF:
                     raise ValueError("its pixels have more than 16 bits: convert it to 8 bits")
                 image = Image.fromarray((values >> 8).astype(np.uint8))
             if image.mode == "F":
-                raise ValueError("its pixels are fractions of unknown range: convert it to 8")
+                raise ValueError("its pixels are fractions of unknown range: convert it to 8 bits")
             if "transparency" in image.info:
-                image = image.convert("RGBA")  # Pillow looks such palettes up in no other way
+                image = image.convert("RGBA")  # the only way Pillow looks up such palettes
             image = image.convert("RGB")
         image = ImageOps.fit(image, (size, size), method=Image.Resampling.BICUBIC)
     except FileNotFoundError:

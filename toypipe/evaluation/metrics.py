@@ -16,7 +16,7 @@ from toypipe.networks.checkpoint import Classifier
 
 
 class Metrics(NamedTuple):
-    """How well a network does on images it has never seen: test.json."""
+    """How well a network classifies images that it was not trained on: test.json."""
 
     accuracy: float
     """Share of the images that are classified right, 0..1."""
@@ -34,11 +34,11 @@ class ClassMetrics(NamedTuple):
     name: str
     """The class."""
     precision: float
-    """Of the images called so, the share that is; 0 where none is called so."""
+    """Share of this class among the images predicted as it; 0 if there are none."""
     recall: float
-    """Of the images that are so, the share that is called so; 0 where there are none."""
+    """Share of the images of this class that are predicted as it; 0 if there are none."""
     f1: float
-    """Harmonic mean of the two; 0 where both are."""
+    """Harmonic mean of the two; 0 if both are."""
     support: int
     """Images of this class."""
 
@@ -47,29 +47,21 @@ class Mistake(NamedTuple):
     """An image that is classified wrong."""
 
     image: int
-    """Its place among the images."""
+    """Its position among the images."""
     actual: int
     """Number of its class."""
     predicted: int
-    """Number of the class that it was taken for."""
+    """Number of the class that the network predicted."""
     probability: float
-    """That the network gave to the class it chose, 0..1."""
+    """The network's probability for the predicted class, 0..1."""
 
 
 def classify(classifier: Classifier, split: Split, *, batch_size: int, views: int) -> Tensor:
-    """Return the logits of a network for images, computed on the network's device.
-
-    Args:
-        classifier: In evaluation mode.
-        split: The images, on any device.
-        batch_size: Images per forward pass.
-        views: As for `predict`.
-
-    Returns:
-        float32 of shape (N, classes), on the CPU.
+    """Return the logits for the images of a split: `predict`, on the network's device.
 
     Raises:
-        ToypipeError: The network is for images of another size or of other classes.
+        ToypipeError: The network is for images of another size or of other classes, or memory
+            runs out.
     """
     if (classifier.size, classifier.classes) != (split.size, split.classes):
         raise ToypipeError(
@@ -77,9 +69,8 @@ def classify(classifier: Classifier, split: Split, *, batch_size: int, views: in
             f" {', '.join(classifier.classes)}, but the test images have {split.size} pixels and"
             f" are of {', '.join(split.classes)}: run `toypipe train` (or `dvc repro`) again"
         )
-    device = next(classifier.model.parameters()).device
     with explained("evaluate.batch_size", batch_size):
-        images = split.images.to(device)
+        images = split.images.to(next(classifier.model.parameters()).device)
         return predict(classifier.model, images, batch_size=batch_size, views=views)
 
 
@@ -91,42 +82,37 @@ def predict(model: nn.Module, images: Tensor, *, batch_size: int, views: int) ->
         model: In evaluation mode, on the device of `images`.
         images: uint8 of shape (N, 3, size, size), in channels_last memory.
         batch_size: Images per forward pass.
-        views: 1: the image. 2: and its mirror. 6: and both shifted by a pixel to either corner.
+        views: 1 for the image, 2 to add its mirror image, 6 to add both shifted by a pixel up and
+            left, and down and right.
 
     Returns:
         float32 of shape (N, classes), on the CPU. Several processes share the work.
     """
     return distributed.map_batches(
         images.split(min(batch_size, len(images))),
-        lambda batch: torch.stack([model(seen) for seen in _views(batch, views)]).mean(0).cpu(),
+        lambda batch: torch.stack([model(view) for view in _views(batch, views)]).mean(0).cpu(),
     )
 
 
 def _views(images: Tensor, views: int) -> Iterator[Tensor]:
-    """Yield the image, then for 2 views its mirror, for 6 also both shifted to either corner."""
-    for mirrored in (images, images.flip(3)) if views > 1 else (images,):
+    for side in (images, images.flip(3)) if views > 1 else (images,):
         for shift in (0, -1, 1) if views == 6 else (0,):
-            yield _shifted(mirrored, shift)
+            yield _shifted(side, shift)
 
 
 def _shifted(images: Tensor, pixels: int) -> Tensor:
-    """Move the window down and right; what comes in is reflected, the border not repeated."""
+    """Move the window down and right; beyond the border it shows the reflected image."""
     if pixels == 0:
         return images
-    size = images.shape[-1]
-    seen = torch.arange(size, device=images.device) + pixels
-    seen = size - 1 - (size - 1 - seen.abs()).abs()
+    last = images.shape[-1] - 1
+    seen = torch.arange(last + 1, device=images.device) + pixels
+    seen = last - (last - seen.abs()).abs()
     shifted = images.index_select(2, seen).index_select(3, seen)
     return shifted.contiguous(memory_format=torch.channels_last)
 
 
 def measure(logits: Tensor, split: Split) -> Metrics:
-    """Compare predictions with the truth.
-
-    Args:
-        logits: float32 of shape (N, classes), on the CPU.
-        split: The images that they are for.
-    """
+    """Compare logits, float32 of shape (N, classes) on the CPU, with the labels."""
     labels = split.labels.cpu()
     right = int((logits.argmax(1) == labels).sum())
     low, high = wilson_interval(right, len(labels))
@@ -134,14 +120,10 @@ def measure(logits: Tensor, split: Split) -> Metrics:
 
 
 def confusion(predicted: Tensor, split: Split) -> Tensor:
-    """Count how often each class is taken for each.
+    """Count how often each class is predicted for each class: int64 of shape (classes, classes).
 
-    Args:
-        predicted: Class numbers, int64 of shape (N,), on the CPU.
-        split: The images that they are for.
-
-    Returns:
-        int64 of shape (classes, classes): a row for each actual class, a column for each predicted.
+    It has a row for each actual and a column for each predicted class. The predicted class numbers
+    are int64 of shape (N,), on the CPU.
     """
     classes = len(split.classes)
     pairs = split.labels.cpu() * classes + predicted
@@ -149,12 +131,9 @@ def confusion(predicted: Tensor, split: Split) -> Tensor:
 
 
 def confident_mistakes(logits: Tensor, split: Split, count: int) -> list[Mistake]:
-    """Return the mistakes that the network was surest of, the surest first.
+    """Return up to `count` mistakes, those with the highest probability first.
 
-    Args:
-        logits: float32 of shape (N, classes), on the CPU.
-        split: The images that they are for.
-        count: How many at most.
+    The logits are float32 of shape (N, classes), on the CPU.
     """
     labels = split.labels.cpu()
     probabilities, predicted = logits.double().softmax(1).max(1)
@@ -167,12 +146,7 @@ def confident_mistakes(logits: Tensor, split: Split, count: int) -> list[Mistake
 
 
 def per_class(predicted: Tensor, split: Split) -> list[ClassMetrics]:
-    """Compare predictions with the truth, class by class.
-
-    Args:
-        predicted: Class numbers, int64 of shape (N,), on the CPU.
-        split: The images that they are for.
-    """
+    """Compare predicted class numbers, int64 of shape (N,), with the labels, class by class."""
     counts = confusion(predicted, split)
     hits, called, support = counts.diag(), counts.sum(0), counts.sum(1)
     rows = zip(split.classes, hits.tolist(), called.tolist(), support.tolist(), strict=True)

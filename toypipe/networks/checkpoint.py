@@ -1,4 +1,4 @@
-"""A trained network as a file that can open itself."""
+"""A trained network as a file that contains all that rebuilds it."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -19,16 +19,12 @@ FORMAT = 1
 
 
 class Header(Section):
-    """What a checkpoint holds beside its weights."""
+    """What a checkpoint holds besides its weights; the fields are those of `Classifier`."""
 
     format: Literal[1]
-    """Version of this layout."""
     model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
-    """Which network it is."""
-    size: Annotated[int, Field(ge=1)]
-    """Width and height of its images, in pixels."""
+    size: Annotated[int, Field(ge=8, le=1024)]
     classes: Annotated[list[str], Field(min_length=1)]
-    """The name of each output."""
 
 
 @dataclass(frozen=True)
@@ -46,33 +42,23 @@ class Classifier:
 
 
 def save_checkpoint(file: IO[bytes], classifier: Classifier) -> None:
-    """Write a network with all that rebuilds it; the bytes depend on the contents only.
-
-    Args:
-        file: An open file. By a path, torch would write the file's name into it.
-        classifier: On any device.
-    """
-    weights = classifier.model.state_dict().items()
+    """Write a network, from any device, to an open file; equal networks give equal bytes."""
     content = {
         "format": FORMAT,
         "model": classifier.params.model_dump(),
         "size": classifier.size,
         "classes": classifier.classes,
-        # Clones, for `contiguous` leaves the strides of dimensions of size one as they are.
+        # Clones: `contiguous` would keep the strides of dimensions of size one.
         "weights": {
             name: tensor.cpu().clone(memory_format=torch.contiguous_format)
-            for name, tensor in weights
+            for name, tensor in classifier.model.state_dict().items()
         },
     }
     save_archive(file, content)
 
 
 def load_checkpoint(path: Path, device: torch.device) -> Classifier:
-    """Rebuild a saved network, in evaluation mode.
-
-    Args:
-        path: What `save_checkpoint` wrote. No code in it is run.
-        device: Where to put the network.
+    """Rebuild a saved network on a device, in evaluation mode; no code in the file is run.
 
     Raises:
         ToypipeError: The file is missing, damaged or something else.
@@ -83,17 +69,16 @@ def load_checkpoint(path: Path, device: torch.device) -> Classifier:
     if isinstance(version, int) and version != FORMAT:
         raise ToypipeError(
             f"{path} has format {version}, but this version of toypipe reads {FORMAT}:"
-            f" {remedy} anew"
+            f" {remedy} again"
         )
     try:
-        weights = content.pop("weights")
+        weights = OrderedDict(content.pop("weights"))
         header = Header.model_validate(content)
         shape = Shape(header.size, len(header.classes))
         model = build_model(header.model, shape, Normalize(torch.zeros(3), torch.ones(3)), seed=0)
         # Some modules of torchvision look for their version beside the weights.
-        versioned = OrderedDict(weights)
-        versioned._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
-        model.load_state_dict(versioned)
+        weights._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
+        model.load_state_dict(weights)
     except (*DAMAGED, ValidationError, ToypipeError):
-        raise ToypipeError(f"{path} is not a checkpoint of toypipe: {remedy} anew") from None
+        raise ToypipeError(f"{path} is not a toypipe checkpoint: {remedy} again") from None
     return Classifier(model.to(device).eval(), header.model, header.size, header.classes)

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """Scale and shift each channel. The numbers travel in the checkpoint, as buffers."""
+    """Scale and shift each channel. The numbers are buffers, so that the checkpoint has them."""
 
     scale: Tensor
     shift: Tensor
 
     def __init__(self, mean: Tensor, deviation: Tensor) -> None:
-        """Args: `mean` and `deviation` per channel, shape (3,), of pixels seen as 0..1."""
+        """Take mean and standard deviation per channel, shape (3,), of pixels in 0..1."""
         super().__init__()
         self.register_buffer("scale", (1 / (255 * deviation)).view(1, 3, 1, 1))
         self.register_buffer("shift", (-mean / deviation).view(1, 3, 1, 1))
@@ -28,12 +28,12 @@ def build_normalize(kind: Literal["unit", "standard"], images: Tensor) -> Normal
 
     Args:
         kind: `unit` maps 0..255 to 0..1. `standard` gives each channel mean 0 and deviation 1
-            over the images (a channel that hardly varies is not blown up).
+            over the images (but does not amplify a channel that hardly varies).
         images: uint8 of shape (N, 3, size, size), on the CPU.
     """
     if kind == "unit":
         return Normalize(torch.zeros(3), torch.ones(3))
-    # Of a byte only 256 values exist: counting them is exact, and needs no copy in float.
+    # A byte has only 256 values: counting them is exact, and needs no copy in float.
     counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(3)])
     shares = counts / counts.sum(1, keepdim=True).double()
     values = torch.arange(256, dtype=torch.float64) / 255

@@ -1,4 +1,4 @@
-"""The network of CIFAR-10's speed records: six convolutions behind whitening filters.
+"""The network of CIFAR-10's speed records: whitening filters, then six convolutions.
 
 Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, section 3.
 """
@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from toypipe.networks.whitening import PATCH, Whitening
 from toypipe.params.schema import Speedrun
 
-HEAD = 1 / 9
-"""Share of torch's own first weights that the last layer begins with: then no class is much
-likelier than another before anything is known."""
+HEAD = 1 / 9  # scales the first weights of the last layer: all classes start about equally likely
 
 
 class Peak(nn.Module):
@@ -22,12 +20,7 @@ class Peak(nn.Module):
 
 
 def build_speedrun(params: Speedrun, classes: int) -> nn.Module:
-    """Return the network for normalised images of any size from nine pixels on.
-
-    Args:
-        params: Its width and its beginning.
-        classes: Number of its outputs.
-    """
+    """Return the network for normalised images of any size from nine pixels up."""
     first: nn.Conv2d = Whitening()
     if not params.whitening:
         first = nn.Conv2d(3, first.out_channels, PATCH, bias=False)
@@ -39,7 +32,7 @@ def build_speedrun(params: Speedrun, classes: int) -> nn.Module:
 
 
 def _block(inputs: int, outputs: int, *, identity: bool) -> nn.Module:
-    """Return two convolutions, the first of which halves the image."""
+    """Return two convolutions, with a pooling between them that halves the image."""
     first = _convolution(inputs, outputs, identity=identity)
     second = _convolution(outputs, outputs, identity=identity)
     return nn.Sequential(
@@ -48,7 +41,7 @@ def _block(inputs: int, outputs: int, *, identity: bool) -> nn.Module:
 
 
 def _convolution(inputs: int, outputs: int, *, identity: bool) -> nn.Conv2d:
-    """Return a convolution that keeps the size; the norm after it has the bias."""
+    """Return a convolution that keeps the size of the image; the norm after it has the bias."""
     layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     if identity:
         nn.init.dirac_(layer.weight.data[:inputs])
@@ -56,9 +49,9 @@ def _convolution(inputs: int, outputs: int, *, identity: bool) -> nn.Conv2d:
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
-    """Return a batch norm that does not learn a scale, and forgets old statistics fast.
+    """Return a batch norm without a learned scale: the convolution after it can scale.
 
-    The convolution after it can scale; and a run has a few hundred steps, no more.
+    It forgets old statistics fast, because a run has only a few hundred steps.
     """
     norm = nn.BatchNorm2d(channels, momentum=0.4)
     norm.weight.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Read a parameter file: YAML 1.2, validated, with every problem at its line."""
+"""Read a parameter file: YAML 1.2, validated, every problem with its line."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,15 +7,19 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from toypipe.errors import ToypipeError
-from toypipe.params.mistakes import Problem, find_problems
-from toypipe.params.overrides import apply_overrides
+from toypipe.params.mistakes import CHOICES, Keys, validate
+from toypipe.params.overrides import apply_overrides, replace_whole
+from toypipe.params.rules import flatten
 from toypipe.params.schema import Params
 
+__all__ = ["flatten", "read_params"]
+
 LARGEST = 100_000  # bytes; a parameter file has about 1,000
+SCALARS = YAML(typ="safe", pure=True).constructor  # YAML 1.2: 1e-3 is a number, `no` is text
 
 
 def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
@@ -25,135 +29,91 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         path: A YAML file with the sections `prepare`, `train` and `evaluate`.
         overrides: Changes for this call, with the grammar of `dvc exp run -S`.
 
-    Returns:
-        The parameters, unchangeable. Nothing is defaulted.
-
     Raises:
-        ToypipeError: The file cannot be read or is not YAML, or has unknown, missing, ill-typed
-            or contradictory values; the message lists every one of them with its line.
+        ToypipeError: The file cannot be read, or its values are unknown, missing, invalid or
+            contradictory; the message lists every problem with its line.
     """
-    root = _parse(path, _read_text(path))
-    if not isinstance(root, MappingNode):
-        found = f"found a {'list' if isinstance(root, SequenceNode) else 'word'}"
-        found = found if root else "it is empty"
+    root = _compose(path)
+    lines: dict[Keys, int] = {(): root.start_mark.line + 1 if root else 1}
+    values = _plain(path, root, (), lines) if root else None
+    if not isinstance(values, dict):
         raise ToypipeError(
-            f"{path}: expected the sections prepare, train and evaluate, but {found}."
-            " `git checkout -- params.yaml` brings back the last committed one"
+            f"{path}: expected the sections prepare, train and evaluate, but"
+            f" {'it is empty' if values is None else f'found a {type(values).__name__}'}."
+            " `git checkout -- params.yaml` restores the committed file"
         )
+    found = validate(apply_overrides(values, overrides) if overrides else values)
+    if isinstance(found, Params):
+        return found
+    in_file = validate(values) if overrides else found
+    listed, advice = list[tuple[int, str]](), list[str]()
+    for problem in found:
+        keys, key, choice = problem.keys, ".".join(problem.keys), ".".join(problem.keys[:-1])
+        while keys not in lines:  # a missing key has the line of its section
+            keys = keys[:-1]
+        if isinstance(in_file, list) and problem in in_file:
+            place = f"{path}:{lines[keys]}"
+        else:
+            place = "-S"
+            if choice in CHOICES and problem.text.startswith(("is missing", "is unknown")):
+                advice = [replace_whole(choice)]  # fields of the old and the new choice are mixed
+        listed.append((lines[keys], f"{place}: {key}: {problem.text}"))
+    listed.sort(key=lambda item: item[0])
+    raise ToypipeError("\n".join([*(message for _, message in listed), *advice]))
 
-    values, touched = _values(path, root), list[str]()
-    if overrides:
-        values, touched = apply_overrides(values, overrides)
-    params, problems = find_problems(values)
-    if params is None:
-        lines = {problem: _locate(root, problem.path)[0] for problem in problems}
-        listed = [
-            f"{'-S' if _overridden(root, problem, touched) else f'{path}:{line}'}:"
-            f" {problem.key}: {problem.text}"
-            for problem, line in sorted(lines.items(), key=lambda item: item[1])
-        ]
-        raise ToypipeError("\n".join([*listed, *_advice(problems, touched)]))
-    return params
 
-
-def _read_text(path: Path) -> str:
+def _compose(path: Path) -> Node | None:
+    """Return the YAML nodes of a file, or None for an empty file."""
+    content, text = b"", ""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
+        text = content.decode()
+        if len(content) <= LARGEST:
+            with warnings.catch_warnings(action="ignore", category=ReusedAnchorWarning):
+                root: Node | None = YAML(typ="safe", pure=True).compose(text)
+            return root
+        line, problem = 1, f"larger than {LARGEST} bytes, so not a parameter file"
     except FileNotFoundError:
         raise ToypipeError(
             f"{path} does not exist in {Path.cwd()}. Commands run in the folder of a toypipe"
-            " project, the one that holds params.yaml and dvc.yaml; --params names another file"
+            " project, which holds params.yaml and dvc.yaml; --params names another file"
         ) from None
     except OSError as error:
         raise ToypipeError(f"{path} cannot be read: {error.strerror}") from None
-    if len(content) > LARGEST:
-        raise ToypipeError(f"{path} is larger than {LARGEST} bytes: that is no parameter file")
-    try:
-        return content.decode()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ToypipeError(
-            f"{path}:{line}: not UTF-8 (byte {error.start}): save it as UTF-8"
-        ) from None
-
-
-def _parse(path: Path, text: str) -> Node | None:
-    """Read YAML 1.2, where 1e-3 is a number and `no` a word; None if there is nothing in it."""
-    try:
-        with warnings.catch_warnings(action="ignore", category=ReusedAnchorWarning):
-            root: Node | None = YAML(typ="safe", pure=True).compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = str(error.problem or error.context).splitlines()[0]
-        raise ToypipeError(f"{path}:{mark.line + 1}: not YAML: {problem}") from None
+        problem = f"not UTF-8 (byte {error.start}): save it as UTF-8"
     except ReaderError as error:
-        line = text[: error.position].count("\n") + 1
-        raise ToypipeError(f"{path}:{line}: not YAML: {error.reason}") from None
+        line, problem = text[: error.position].count("\n") + 1, f"not YAML: {error.reason}"
+    except MarkedYAMLError as error:
+        line = (error.problem_mark or error.context_mark).line + 1
+        problem = f"not YAML: {str(error.problem or error.context).splitlines()[0]}"
     except RecursionError:
-        raise ToypipeError(f"{path}: nested far too deeply for a parameter file") from None
-    return root
+        line, problem = 1, "nested too deeply for a parameter file"
+    raise ToypipeError(f"{path}:{line}: {problem}")
 
 
-def _values(path: Path, node: Node) -> Any:
-    """Turn parsed YAML into plain values, refusing what has no place in a parameter file."""
+def _plain(path: Path, node: Node, keys: Keys, lines: dict[Keys, int]) -> Any:
+    """Return the plain values of a node, and note the line of each key."""
     place = f"{path}:{node.start_mark.line + 1}"
     if node.anchor:
         raise ToypipeError(f"{place}: found the anchor &{node.anchor}: write every value out")
-    if isinstance(node, MappingNode):
-        values: dict[str, Any] = {}
-        for name, value in node.value:
-            line = name.start_mark.line + 1
-            if not isinstance(name, ScalarNode):
-                raise ToypipeError(f"{path}:{line}: a key must be a word")
-            if name.value in values:
-                raise ToypipeError(f"{path}:{line}: {name.value} is there twice: remove one")
-            values[name.value] = _values(path, value)
-        return values
     if isinstance(node, SequenceNode):
-        return [_values(path, value) for value in node.value]
-    try:
-        return YAML(typ="safe", pure=True).constructor.construct_object(node)
-    except (YAMLError, ValueError, LookupError, TypeError, AttributeError):
-        raise ToypipeError(f"{place}: {node.value[:40]!r} is not what its form says") from None
-
-
-def _within(key: str, holders: Sequence[str]) -> bool:
-    """Tell whether a key is one of these, or lies below one."""
-    return any(f"{key}.".startswith(f"{holder}.") for holder in holders)
-
-
-def _overridden(root: Node, problem: Problem, touched: Sequence[str]) -> bool:
-    """Tell whether a problem is one of -S: at a key that it changed, or above one that it added."""
-    _, found = _locate(root, problem.path)
-    added = not found and any(_within(key, [problem.key]) for key in touched)
-    return added or _within(problem.key, touched)
-
-
-def _locate(node: Node, keys: Sequence[str]) -> tuple[int, bool]:
-    """Return the line of a key, from 1, and True; for a missing key that of its section."""
-    line: int = node.start_mark.line + 1
-    for key in keys:
-        pairs = node.value if isinstance(node, MappingNode) else []
-        found = next(((name, value) for name, value in pairs if name.value == key), None)
-        if found is None:
-            return line, False
-        line, node = found[0].start_mark.line + 1, found[1]
-    return line, True
-
-
-def _advice(problems: Sequence[Problem], touched: Sequence[str]) -> list[str]:
-    """Explain how to change to a choice with other fields, where they were merged into the old."""
-    for choice in ("prepare.dataset", "train.model", "train.optimizer", "train.schedule"):
-        mixed = any(
-            problem.key.startswith(f"{choice}.")
-            and problem.text.startswith(("is missing", "is unk"))
-            for problem in problems
-        )
-        if mixed and any(_within(key, [choice]) for key in touched):
-            advice = (
-                f"To change to another {choice.split('.')[1]}, replace it whole:"
-                f" -S '~{choice}' -S '+{choice}={{name: ..., ...}}'"
-            )
-            return [advice]
-    return []
+        return [_plain(path, item, keys, lines) for item in node.value]
+    if isinstance(node, ScalarNode):
+        try:
+            return SCALARS.construct_non_recursive_object(node)
+        except (YAMLError, ValueError, LookupError, TypeError, AttributeError):
+            tag = str(node.tag).rpartition(":")[2]
+            raise ToypipeError(f"{place}: {node.value[:40]!r} is not a valid {tag}") from None
+    values = dict[str, Any]()
+    for name, value in node.value:
+        line = name.start_mark.line + 1
+        if not isinstance(name, ScalarNode):
+            raise ToypipeError(f"{path}:{line}: a key must be text")
+        if name.value in values:
+            raise ToypipeError(f"{path}:{line}: the key {name.value} is a duplicate: remove one")
+        lines[*keys, name.value] = line
+        values[name.value] = _plain(path, value, (*keys, name.value), lines)
+    return values

@@ -26,11 +26,7 @@ POLL = 0.5  # seconds between two checks for a free GPU
 
 @contextmanager
 def locked_gpu(device: "torch.device") -> Iterator[None]:
-    """Lock a GPU and make it torch's current device; on other devices, do nothing.
-
-    Raises:
-        Interrupted: A signal came while it waited.
-    """
+    """Lock a GPU and make it torch's current device; on other devices, do nothing."""
     if device.type != "cuda" or distributed.world_size() > 1:  # their parent holds the locks
         yield
         return
@@ -65,14 +61,13 @@ def lock_gpus(count: int, gpus: Mapping[int, str]) -> Iterator[list[int]]:
 
     Args:
         count: How many.
-        gpus: The choice: index and a name that is the same in every process.
+        gpus: The GPUs to choose from: their indices, and names that every process uses.
 
     Yields:
-        Their indices.
+        The indices of the locked GPUs.
 
     Raises:
         ToypipeError: There are too few GPUs.
-        Interrupted: A signal came while it waited.
     """
     if count > len(gpus):
         raise ToypipeError(

@@ -31,12 +31,7 @@ class Inputs:
     """The parameters and the files (code and data) that dvc.yaml lists for a stage."""
 
     def __init__(self, stage: str, params_file: Path, overrides: Sequence[str]) -> None:
-        """Note everything. The stage's own modules must not be imported yet.
-
-        Args:
-            stage: Its name in dvc.yaml.
-            params_file: The parameter file.
-            overrides: Changes for this call, in the grammar of `dvc exp run -S`.
+        """Note everything, before the modules of the stage are imported.
 
         Raises:
             ToypipeError: The parameters are invalid.
@@ -58,7 +53,7 @@ class Inputs:
     def require_unchanged(self) -> None:
         """Compare the noted inputs with the current ones.
 
-        The stage calls this first when it has loaded everything. In that call a file that was
+        The first call is made when the stage has loaded everything. In that call a file that was
         written since counts as changed, even if its content is the same again: the stage may have
         loaded something else.
 

@@ -24,10 +24,11 @@ from toypipe.pipeline.signals import Interrupted, interrupts
 if TYPE_CHECKING:
     from toypipe.params.schema import TrainParams
     from toypipe.training.loop import Step
-    from toypipe.training.state import Epoch, Run
+    from toypipe.training.state import Epoch, TrainingState
 
 SOONEST, LATEST = 1.0, 55.0
 """Seconds between two saved states: within these, saving costs half a percent of the time."""
+UNSOUND = "the saved state of this training is damaged: starting from the beginning"
 
 
 class RunFolder:
@@ -68,7 +69,7 @@ class RunFolder:
         interval = min(LATEST, max(SOONEST, 200 * self._cost))
         return self._writes and time.monotonic() - self._saved > interval
 
-    def save(self, run: "Run", *, finished: bool = False) -> None:
+    def save(self, run: "TrainingState", *, finished: bool = False) -> None:
         """Write the state to the disk, safe from a power cut. All processes must call this."""
         import torch  # `toypipe runs` does without it
 
@@ -88,48 +89,39 @@ class RunFolder:
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
-    def resume(self, build: "Callable[[], Run]") -> "Run":
-        """Return a run as it was saved last, or a fresh one where no sound state is saved.
+    def resume(self, build: "Callable[[], TrainingState]") -> "TrainingState":
+        """Build a run and put it where it was saved last.
 
-        Args:
-            build: Makes a fresh run.
+        Without a sound saved state, the run is a fresh one.
         """
-        run = build()
-        try:
-            if self._restore(run):
-                again = f"; `toypipe runs --clear {self.path.name}` before it forces real work"
-                finished = f"this training is finished (run {self.path.name}): delivering it{again}"
-                self.say(finished if self.record.finished else f"resuming after {place(run)}")
-        except ToypipeError:
-            self.say("the saved state of this training is damaged: starting from the beginning")
-            run = build()
-        return run
-
-    def _restore(self, run: "Run") -> bool:
         import torch
 
         from toypipe.compute import distributed
 
-        state = distributed.broadcast(self._load())
+        run, state = build(), distributed.broadcast(self._load())
         if state is None:
-            return False
-        if isinstance(state, ToypipeError):
-            raise state
+            return run
         try:
             run.load_state_dict(state)
         except torch.OutOfMemoryError:
             raise  # the state is sound
         except DAMAGED:
-            raise ToypipeError(f"{self.path} holds the state of something else") from None
-        return True
+            self.say(UNSOUND)
+            return build()
+        if self.record.finished:
+            force = f"`toypipe runs --clear {self.path.name}` before it forces real work"
+            self.say(f"this training is finished (run {self.path.name}): delivering it; {force}")
+        else:
+            self.say(f"resuming after {place(run)}")
+        return run
 
-    def _load(self) -> dict[str, Any] | ToypipeError | None:
-        """Return the saved state, the reason why it is unusable, or None if there is none."""
+    def _load(self) -> dict[str, Any] | None:
         path = self.path / "state.pt"
         try:
-            return load_archive(path, remedy="`toypipe train` makes it") if path.exists() else None
-        except ToypipeError as error:
-            return error
+            return load_archive(path, remedy="") if self._writes and path.exists() else None
+        except ToypipeError:
+            self.say(UNSOUND)
+            return None
 
 
 @contextmanager
@@ -168,19 +160,12 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
 
 def kept(
     events: "Iterator[Step | Epoch]",
-    run: "Run",
+    run: "TrainingState",
     folder: RunFolder,
     params: "TrainParams",
     images: int,
 ) -> "Iterator[Step | Epoch]":
-    """Pass on the events of a training; save its state regularly, at its end and on a signal.
-
-    Args:
-        events: Of `train`.
-        run: What it trains.
-        folder: Where the state goes.
-        params: The `train` section of params.yaml.
-        images: The number of training images.
+    """Pass on the events of `train`; save its state regularly, at its end and on a signal.
 
     Raises:
         ToypipeError: The training has diverged: such a state is not saved.
@@ -213,7 +198,7 @@ def kept(
     interrupts.raise_received("the training is finished; the same command delivers it")
 
 
-def place(run: "Run") -> str:
+def place(run: "TrainingState") -> str:
     """Say where a run stands."""
     steps = f" and {run.steps} of {len(run.losses)} steps" if run.steps else ""
     return f"epoch {len(run.epochs)}{steps}"

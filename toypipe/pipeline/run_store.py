@@ -74,12 +74,7 @@ def list_runs() -> list[Listed]:
 
 
 def find_record(root: Path, checkpoint: str) -> Record | None:
-    """Return the record of the training that wrote a checkpoint; None if it is unknown.
-
-    Args:
-        root: The project.
-        checkpoint: Its md5.
-    """
+    """Return the record of the training that wrote a checkpoint, by its md5; None if unknown."""
     records = map(read_record, (root / ".toypipe/runs").glob("*/"))
     made = (record for record in records if record.checkpoint == checkpoint)
     return max(made, key=lambda record: record.used, default=None)
@@ -106,14 +101,11 @@ def prune(keep: str) -> None:
 
 @contextmanager
 def locked(path: Path, *, seconds: float = 0) -> Iterator[bool]:
-    """Lock a training's folder; the lock of a dead process is free.
+    """Lock a training's folder, which is made if missing; yield False if another process has it.
 
     Args:
-        path: The folder, which is made where it is missing.
-        seconds: How long to wait; -1 for as long as it takes.
-
-    Yields:
-        False if another process holds the lock.
+        path: The folder.
+        seconds: How long to wait for the lock; -1 for as long as it takes.
     """
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock_file(path))

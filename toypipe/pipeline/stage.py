@@ -37,21 +37,14 @@ class Stage:
         self.published = False
 
     def loaded(self) -> None:
-        """Compare the inputs, now that the stage has loaded all of them.
-
-        Raises:
-            InputsChangedError: Some inputs changed since the stage started.
-        """
+        """Compare the inputs, now that the stage has loaded them; see `Inputs`."""
         self._inputs.require_unchanged()
 
     @contextmanager
     def publish(self, *paths: Path) -> Iterator[list[IO[bytes]]]:
         """Open the outputs; after the block they appear, one right after the other.
 
-        None appears if the block fails or the inputs have changed.
-
-        Raises:
-            InputsChangedError: Some inputs changed.
+        None appears if the block fails, or if the inputs have changed: InputsChangedError.
         """
         with ExitStack() as stack:
             files = [stack.enter_context(whole(path)) for path in paths]
@@ -72,8 +65,7 @@ def running(name: str, params_file: Path, overrides: Sequence[str]) -> Iterator[
         overrides: Changes for this call, in the grammar of `dvc exp run -S`.
 
     Raises:
-        ToypipeError: The parameters are invalid, or the stage fails. Under DVC the error has a
-            note on how to restore the outputs that DVC removed.
+        ToypipeError: The parameters are invalid, or the stage fails.
     """
     try:
         stage = Stage(name, params_file, overrides)

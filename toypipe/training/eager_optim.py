@@ -6,11 +6,11 @@ import torch
 
 
 class Optimizer(torch.optim.Optimizer):
-    """torch.optim.Optimizer with its methods as they are beneath their decorator.
+    """torch.optim.Optimizer without the decorators of its methods.
 
-    That hides them from torch's compiler, and to do so imports the compiler at the first call,
-    which takes a second or more. `inspect.unwrap` follows `__wrapped__`, by which Python's
-    decorators show what they wrap; where nothing is wrapped, it returns what it is given.
+    These hide the methods from torch's compiler, and import the compiler at the first call, which
+    takes a second or more. `inspect.unwrap` returns the function that a decorator wraps, or the
+    function itself if nothing wraps it.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)

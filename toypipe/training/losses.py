@@ -1,4 +1,4 @@
-"""The losses. Each compares logits with one-hot labels, soft or hard, and is a mean over images."""
+"""The losses. Each compares logits with target probabilities, and is a mean over images."""
 
 from collections.abc import Callable
 
@@ -13,36 +13,30 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def one_hot(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
-    """Turn class numbers into target probabilities.
+    """Turn class numbers, int64 of shape (N,), into target probabilities, float32 (N, classes).
 
-    Args:
-        labels: int64 of shape (N,), values 0..classes-1.
-        classes: Number of classes.
-        smoothing: Share in [0, 1) of each label that is spread evenly over all classes
-            (Szegedy et al., "Rethinking the Inception Architecture", 2016, section 7).
-
-    Returns:
-        float32 of shape (N, classes); each row sums to one.
+    `smoothing` is the share in [0, 1) of each label that is spread evenly over all classes
+    (Szegedy et al., "Rethinking the Inception Architecture", 2016, section 7).
     """
     hard = labels[:, None] == torch.arange(classes, device=labels.device)
     return hard.float() * (1 - smoothing) + smoothing / classes
 
 
 def mse(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the squared error of the logits: summed over the classes, mean over the images.
+    """Return the squared error of the logits: sum over the classes, mean over the images.
 
-    Of the probabilities it trains far slower: softmax flattens where it is wrong. Averaged over
-    the classes too, as torch does by default, it is a learning rate divided by their number.
+    The squared error of the probabilities trains far slower: softmax is flat where it is wrong.
+    torch's default, a mean over the classes too, only divides the learning rate by their number.
     """
     return F.mse_loss(logits, targets, reduction="sum") / len(logits)
 
 
 def l1(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the absolute error of the probabilities: summed over the classes, mean over images.
+    """Return the absolute error of the probabilities, in 0..2: sum over classes, mean over images.
 
-    It lies in [0, 2]. Of the logits it hardly trains: absolute error is smallest at the median,
-    and the median of a one-hot label, class by class, is zero whatever the image shows.
-    benchmarks/loss_forms.py compares all forms of both.
+    The absolute error of the logits hardly trains: it is smallest at the median, and the median of
+    a one-hot label, class by class, is zero for every image. benchmarks/loss_forms.py compares all
+    forms of both losses.
     """
     return F.l1_loss(logits.softmax(1), targets, reduction="sum") / len(logits)
 

@@ -1,4 +1,4 @@
-"""Muon for convolution filters, each bank of them taken as the matrix that it is."""
+"""Muon for convolution filters: all filters of a layer are one matrix."""
 
 import math
 from collections.abc import Iterable
@@ -10,95 +10,65 @@ from torch import Tensor, nn
 from toypipe.training import eager_optim
 
 NEWTON_SCHULZ_STEPS = 5
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # steepest at zero; near one they only hover
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # small singular values grow fast; large ones stay near 1
 
 
 class FilterMuon(eager_optim.Optimizer):
     """torch.optim.Muon over filters (out, in, height, width), each seen as (out, in*height*width).
 
-    torch's own takes matrices only, and a learning rate that the host knows, which a captured
-    step does not have. Muon does not care about the order of columns, so the memory's own serves.
+    torch's own accepts only matrices, and only rates that are known on the host, which a captured
+    step has not. The order of columns does not matter to Muon, so channels_last memory will do.
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
     """
 
-    def __init__(
-        self,
-        filters: Iterable[nn.Parameter],
-        *,
-        lr: float,
-        momentum: float,
-        nesterov: bool,
-        weight_decay: float,
-        fixed_norm: bool,
-    ) -> None:
-        """Take the filters, with the fields of `toypipe.params.schema.Muon`.
+    def __init__(self, filters: Iterable[nn.Parameter], **options: float) -> None:
+        """Take filters in channels_last memory, and the fields of `toypipe.params.schema.Muon`.
 
-        Args:
-            filters: In channels_last memory, so that they are matrices without a copy.
-            lr: Learning rate.
-            momentum: Share of the running mean of the gradient that is kept.
-            nesterov: Look ahead along the momentum.
-            weight_decay: Shrinks the filters, by this times the rate.
-            fixed_norm: Bring each bank, before it moves, to the Frobenius norm that an update of
-                wide matrices has, the root of its number of filters: then the rate is the share by
-                which a step changes it. Without effect on what a batch norm makes of the filters.
+        With `fixed_norm` a layer's filters are scaled before they move, to the Frobenius norm of
+        an update of wide matrices: the square root of their number. The rate is then the share by
+        which a step changes them. A batch norm after the layer makes the scale irrelevant.
         """
-        options = {"lr": lr, "momentum": momentum, "nesterov": nesterov}
-        super().__init__(
-            filters, {**options, "weight_decay": weight_decay, "fixed_norm": fixed_norm}
-        )
+        super().__init__(filters, options)
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
-        """Move the filters that have a gradient; there is no closure here."""
+        """Move the filters that have a gradient; a closure is not supported."""
         for group in self.param_groups:
             for filters in group["params"]:
                 if filters.grad is not None:
-                    self._step(filters, filters.grad, **group)
+                    self._move(filters, filters.grad, group)
 
-    def _step(
-        self,
-        filters: nn.Parameter,
-        gradient: Tensor,
-        *,
-        lr: float | Tensor,
-        momentum: float,
-        nesterov: bool,
-        weight_decay: float,
-        fixed_norm: bool,
-        **_: Any,
-    ) -> None:
+    def _move(self, filters: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+        lr, momentum = group["lr"], group["momentum"]
         state = self.state[filters]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(filters)
         mean = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
-        ahead = gradient.lerp(mean, momentum) if nesterov else mean
-        matrix, update = _as_matrix(filters), orthogonalized(_as_matrix(ahead))
+        ahead = gradient.lerp(mean, momentum) if group["nesterov"] else mean
+        matrix, update = _as_matrix(filters), orthogonalize(_as_matrix(ahead))
         rows, columns = matrix.shape
-        if fixed_norm:
+        if group["fixed_norm"]:
             matrix.mul_(math.sqrt(rows) / matrix.norm().clamp(min=1e-7))
-        matrix.mul_(1 - lr * weight_decay)
+        matrix.mul_(1 - lr * group["weight_decay"])
         matrix.sub_(update * (lr * math.sqrt(max(1, rows / columns))))
 
 
-def orthogonalized(matrix: Tensor) -> Tensor:
-    """Return nearly the closest semi-orthogonal matrix, by a Newton-Schulz iteration in bfloat16.
+def orthogonalize(matrix: Tensor) -> Tensor:
+    """Return about the nearest semi-orthogonal matrix, by a Newton-Schulz iteration in bfloat16.
 
-    Args:
-        matrix: float32 of shape (rows, columns).
-
-    Returns:
-        float32 of the same shape; its singular values lie between about 0.5 and 1.5.
+    Argument and result are float32 of the same shape; the singular values of the result are
+    between about 0.5 and 1.5.
     """
     a, b, c = COEFFICIENTS
-    wide = matrix.bfloat16() if len(matrix) <= matrix.shape[1] else matrix.bfloat16().T
+    tall = len(matrix) > matrix.shape[1]
+    wide = matrix.bfloat16().T if tall else matrix.bfloat16()
     wide = wide / wide.norm().clamp(min=1e-7)  # so that no singular value is above 1
     for _ in range(NEWTON_SCHULZ_STEPS):
         gram = wide @ wide.T
         wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
-    return (wide if len(matrix) <= matrix.shape[1] else wide.T).float()
+    return (wide.T if tall else wide).float()
 
 
 def _as_matrix(filters: Tensor) -> Tensor:
-    """View filters as a matrix (out, height*width*in); no copy where they are channels_last."""
+    """View channels_last filters as a matrix (out, height*width*in), without a copy."""
     return filters.permute(0, 2, 3, 1).flatten(1)

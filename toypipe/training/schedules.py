@@ -1,4 +1,4 @@
-"""How the learning rate moves: a factor for each step, computed from the step alone."""
+"""Learning rate schedules: a factor for each step, computed from the step alone."""
 
 import math
 
@@ -6,7 +6,7 @@ from toypipe.params.schema import Constant, Cosine, Linear
 
 
 def rate_factor(params: Constant | Linear | Cosine, step: int, steps: int, per_epoch: int) -> float:
-    """Return what the optimizer's learning rate is multiplied by.
+    """Return the factor by which the optimizer's learning rate is multiplied.
 
     With a warm-up of W steps, the first W factors are 1/W, 2/W, ... 1. From there to the last
     step the factor falls from 1 to `final`, along a line or half a cosine (Loshchilov & Hutter,
@@ -14,16 +14,16 @@ def rate_factor(params: Constant | Linear | Cosine, step: int, steps: int, per_e
 
     Args:
         params: The schedule.
-        step: Of the run, from 0.
-        steps: In the whole run.
-        per_epoch: Steps in one epoch: the unit of the warm-up.
+        step: The step of the run, from 0.
+        steps: Steps of the whole run.
+        per_epoch: Steps of one epoch, in which the warm-up is measured.
     """
     if isinstance(params, Constant):
         return 1.0
     warmup = min(round(params.warmup_epochs * per_epoch), steps - 1)
     if step < warmup:
         return (step + 1) / warmup
-    top = max(warmup - 1, 0)  # the step at which the factor is 1
+    top = max(warmup - 1, 0)  # the step whose factor is 1
     progress = (step - top) / max(steps - 1 - top, 1)
     fall = 1 - progress if isinstance(params, Linear) else (1 + math.cos(math.pi * progress)) / 2
     return params.final + (1 - params.final) * fall

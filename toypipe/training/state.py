@@ -1,4 +1,4 @@
-"""A training run as it stands: all that decides how it goes on, and nothing else."""
+"""The state of a training between two steps: all that decides how it continues."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,14 +11,14 @@ from toypipe.compute import distributed
 
 
 class Epoch(NamedTuple):
-    """What one pass over the training images left behind: a row of loss.csv."""
+    """The results of one pass over the training images: a row of loss.csv."""
 
     epoch: float
-    """Passes completed: 1, 2, ...; fractional where the run ends within one."""
+    """Passes completed: 1, 2, ...; fractional if the training ends within one."""
     train_loss: float
-    """Mean over the images of this pass, each as it was when its batch was trained on."""
+    """Mean over the images of this pass, each measured just before the step that used it."""
     validation_loss: float | None
-    """The same loss, mean over the validation images, after the pass; None without any."""
+    """The same loss after the pass, mean over the validation images; None without any."""
     validation_accuracy: float | None
     """Share of the validation images that are classified right, 0..1; None without any."""
     learning_rate: float
@@ -26,29 +26,29 @@ class Epoch(NamedTuple):
 
 
 @dataclass
-class Run:
-    """A run between two steps.
+class TrainingState:
+    """A training between two steps; with no steps left, it is finished.
 
-    Order and augmentation of the images are drawn from (seed, epoch), so they need not be kept.
+    Order and augmentation of the images are drawn from (seed, epoch), so they are not part of it.
     """
 
     model: nn.Module
-    """In the device's memory, like all tensors here."""
+    """On the device, like all tensors here."""
     optimizers: list[Optimizer]
-    """They share the model's parameters among them."""
+    """Each trainable parameter of the model belongs to one of them."""
     epochs: list[Epoch] = field(default_factory=list)
-    """The passes that are finished."""
+    """The results of the passes that are finished."""
     steps: int = 0
-    """Steps taken in the pass under way."""
+    """Steps taken in the current pass."""
     losses: Tensor = field(default_factory=lambda: torch.zeros(0))
-    """Mean loss of each batch of the pass under way; of those to come, 0."""
+    """Mean loss of each batch of the current pass; 0 for batches to come."""
     best_weights: dict[str, Tensor] | None = None
-    """Those after the epoch of the highest validation accuracy, if they are what is kept."""
+    """Those after the epoch of the highest validation accuracy, if these are to be kept."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as tensors and plain values, for torch.save; nothing is copied.
 
-        Where several processes train together, all of them must call this at once.
+        If several processes train together, all of them must call this at the same time.
         """
         return {
             "model": self.model.state_dict(),
@@ -63,41 +63,33 @@ class Run:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where another run stood; afterwards the two cannot be told apart.
+        """Become the state that returned this dict, on any device.
 
         torch's global generators are set too: dropout draws from them.
 
-        Args:
-            state: What `state_dict` returned, on any device.
-
         Raises:
-            ValueError: It is something else; so may be any error that torch raises for that.
+            ValueError: The dict is invalid; torch may raise other errors for that.
         """
+        device = next(self.model.parameters()).device
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
             for group in optimizer.param_groups:
                 if isinstance(group["lr"], Tensor):
-                    group["lr"] = group["lr"].to(self._device)
+                    group["lr"] = group["lr"].to(device)
         self.epochs = [Epoch(*epoch) for epoch in state["epochs"]]
-        self.steps = state["steps"]
-        self.losses = state["losses"].to(self._device)
+        self.steps, self.losses = state["steps"], state["losses"].to(device)
         if not 0 <= self.steps <= len(self.losses):
             raise ValueError(f"{self.steps} steps of {len(self.losses)}")
-        if state["best_weights"] is not None:
-            self.best_weights = {
-                name: tensor.to(self._device) for name, tensor in state["best_weights"].items()
-            }
-        for name, device in self._generators().items():
-            device.set_rng_state(state["generators"][distributed.rank()][name])
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        if (best := state["best_weights"]) is not None:
+            self.best_weights = {name: tensor.to(device) for name, tensor in best.items()}
+        for name, module in self._generators().items():
+            module.set_rng_state(state["generators"][distributed.rank()][name])
 
     def _generators(self) -> dict[str, Any]:
-        """Return the modules that keep a global generator for the devices in use."""
+        """Return the modules that have a global generator for the devices in use."""
+        device = next(self.model.parameters()).device
         generators: dict[str, Any] = {"cpu": torch.random}
-        if self._device.type != "cpu":
-            generators[self._device.type] = torch.get_device_module(self._device)
+        if device.type != "cpu":
+            generators[device.type] = torch.get_device_module(device)
         return generators

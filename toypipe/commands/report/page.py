@@ -21,9 +21,8 @@ from toypipe.errors import ToypipeError
 from toypipe.evaluation.drawing import picture_of, png, probability
 from toypipe.evaluation.metrics import classify, confident_mistakes
 from toypipe.networks.checkpoint import load_checkpoint
-from toypipe.params.file import read_params
+from toypipe.params.file import flatten, read_params
 from toypipe.params.schema import EvaluateParams
-from toypipe.params.file import flatten
 from toypipe.training.state import Epoch
 
 PAGE = Path("data/reports/index.html")

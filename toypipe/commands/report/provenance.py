@@ -8,8 +8,8 @@ from ruamel.yaml.error import YAMLError
 
 from toypipe.commands.git import git
 from toypipe.errors import ToypipeError
-from toypipe.params.schema import Params
 from toypipe.params.file import flatten
+from toypipe.params.schema import Params
 
 PARAMS = Path("params.yaml")
 TRACKED = ("params.yaml", "dvc.yaml", "dvc.lock", "data/reports", "stages", "toypipe")

@@ -1,0 +1,97 @@
+"""Rules across fields: values that are fine alone, but contradict each other or the images."""
+
+import reprlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from toypipe.errors import ToypipeError
+from toypipe.params.schema import TrainParams
+
+SIZE, IMAGES = "prepare.dataset.size", "images"  # facts about the training images, where known
+CIFAR10 = {SIZE: 32, IMAGES: 50_000}
+SMALLEST = 9  # pixels: speedrun's first layer takes one, then the images are halved three times
+
+
+def _look_ahead(nesterov: bool, momentum: float) -> str | bool:
+    return nesterov and momentum == 0 and "looks ahead along the momentum, which must be above 0"
+
+
+RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
+    # A literal accepts 1.0 and true, because they equal 1.
+    ("evaluate.views",): lambda views: type(views) is not int and "should be 1, 2 or 6",
+    ("train.optimizer.nesterov", "train.optimizer.momentum"): _look_ahead,
+    ("train.optimizer.rest.nesterov", "train.optimizer.rest.momentum"): _look_ahead,
+    ("train.optimizer.weight_decay", "train.optimizer.fixed_norm"): lambda decay, fixed: (
+        fixed and decay > 0 and "must be 0, as train.optimizer.fixed_norm keeps the filters' norm"
+    ),
+    ("train.schedule.warmup_epochs", "train.epochs"): lambda warmup, epochs: (
+        warmup >= epochs and f"must be below train.epochs, which is {epochs}"
+    ),
+    ("train.keep", "train.validation"): lambda keep, held_out: (
+        (keep == "best" and held_out == 0)
+        and "best is judged by validation accuracy, so train.validation must be above 0"
+    ),
+    ("train.validation", IMAGES): lambda held_out, images: (
+        held_out >= images
+        and f"must be below {images}, the number of training images; 0 for no validation"
+    ),
+    ("train.batch_size", "train.validation", IMAGES): lambda batch_size, held_out, images: (
+        (0 < images - held_out < batch_size)
+        and f"must be at most {images - held_out}, the number of images left to train on:"
+        f" {images} less the {held_out} of train.validation"
+    ),
+    ("train.augment.translate", SIZE): lambda translate, size: (
+        translate >= size and f"must be below {size}, the size of the images in pixels"
+    ),
+    ("train.sizes", SIZE): lambda sizes, size: (
+        (max(sizes, default=0) > size)
+        and f"must be at most {size}, the size of the images in pixels, which can only shrink"
+    ),
+    (SIZE, "train.model.name"): lambda size, name: {
+        "toy": size % 8 != 0 and "must be divisible by 8 for toy, which halves it three times",
+        "speedrun": size < SMALLEST and f"must be at least {SMALLEST} for the speedrun network",
+    }.get(name, False),
+    ("train.sizes", "train.model.name"): lambda sizes, name: {
+        "toy": sizes != [] and "must be [] for the toy network: it accepts one size only",
+        "speedrun": min(sizes, default=SMALLEST) < SMALLEST
+        and f"must be at least {SMALLEST} for the speedrun network",
+    }.get(name, False),
+}
+"""By the keys of the values that are compared: what is wrong with the first, or False."""
+
+
+def broken_rules(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield, for each broken rule, the key of the value to blame, and what is wrong with it.
+
+    Args:
+        values: Valid values by dotted key. A rule that compares a missing one is skipped.
+    """
+    for keys, broken in RULES.items():
+        found = [values.get(key) for key in keys]
+        if None not in found and (problem := broken(*found)):
+            yield keys[0], f"{problem} (got {reprlib.repr(found[0])})"
+
+
+def require_fit(train: TrainParams, *, size: int, images: int) -> None:
+    """Refuse parameters that the images make impossible.
+
+    Args:
+        train: The `train` section of params.yaml.
+        size: Width and height of the images, in pixels.
+        images: Number of training images, including those to hold out for validation.
+
+    Raises:
+        ToypipeError: Rules are broken; the message lists all of them.
+    """
+    values = dict(flatten({"train": train.model_dump()})) | {SIZE: size, IMAGES: images}
+    if problems := [f"{key}: {problem}" for key, problem in broken_rules(values)]:
+        raise ToypipeError("\n".join(problems))
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested values with their keys joined by dots: `train.optimizer.lr`."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
