@@ -166,7 +166,8 @@ def export(
 ) -> None:
     """Write the network for other programs, after checking that it gives the same answers.
 
-    The model takes uint8 images (N, 3, size, size) and normalises them itself.
+    The model takes uint8 images (N, 3, size, size) and normalises them itself. The command needs
+    more libraries: pip install -e '.[export]'
     """
     from toypipe.commands import export as command
 

@@ -1,4 +1,4 @@
-"""An S3 server on this machine: moto's, which speaks the real API, in a process of its own."""
+"""An S3 server on this machine: moto's, which has the real API, in another process."""
 
 import re
 import subprocess
@@ -15,11 +15,7 @@ BUCKET = "toypipe"
 
 @contextmanager
 def serve_s3(log: Path) -> Iterator[str]:
-    """Run a server that has one bucket, on a port that is free; yield its address.
-
-    Args:
-        log: Where its messages go.
-    """
+    """Run a server with one bucket on a free port; yield its address. Its messages go to `log`."""
     command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", "0"]
     with log.open("w") as file, subprocess.Popen(command, stderr=file) as server:
         try:
@@ -31,7 +27,7 @@ def serve_s3(log: Path) -> Iterator[str]:
 
 
 def _address(log: Path, server: subprocess.Popen[bytes]) -> str:
-    """Wait until the server has said where it is."""
+    """Wait until the server has printed its address."""
     for _ in range(600):
         if found := re.search(r"Running on (\S+)", log.read_text()):
             return found[1]

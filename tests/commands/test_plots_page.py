@@ -7,12 +7,16 @@ from typer.testing import CliRunner
 
 from conftest import Project
 from stages.cli import app
+from toypipe.commands import plots_page
 
 
-def test_the_page_is_this_checkouts_alone(project: Project) -> None:
-    """It lies where Git ignores it, and DVC uses it by a setting that Git ignores too."""
-    project.run("python", "-m", "stages", "plots-page")
-    project.run("python", "-m", "stages", "plots-page")  # again, over its own
+def test_the_page_is_this_checkouts_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git ignores the page and the setting by which DVC uses it; a second call changes nothing."""
+    monkeypatch.chdir(project.path)
+    plots_page.run()
+    plots_page.run()
     shown = project.run("dvc", "plots", "show")
     page = (project.path / "dvc_plots/index.html").read_text(encoding="utf-8")
 
@@ -24,7 +28,7 @@ def test_the_page_is_this_checkouts_alone(project: Project) -> None:
 
 
 def test_a_clone_without_the_page_has_dvcs_own(recorded: Project, tmp_path: Path) -> None:
-    """Nothing that Git tracks names the page, so no clone looks for it in vain."""
+    """Nothing that Git tracks names the page, so DVC in a clone uses its own."""
     clone = Project(tmp_path / "clone")
     recorded.run("git", "clone", "--quiet", ".", str(clone.path))
     clone.run("dvc", "plots", "show")
@@ -33,7 +37,7 @@ def test_a_clone_without_the_page_has_dvcs_own(recorded: Project, tmp_path: Path
 
 
 def test_outside_a_dvc_project_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 2, and nothing is written."""
+    """The exit code is 2, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["plots-page"], catch_exceptions=False)
 

@@ -1,4 +1,4 @@
-"""Predictions of image files: those of `evaluate`, in every form, whatever lies beside them."""
+"""Predictions of image files: those of `evaluate`, in every form."""
 
 import json
 import math
@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from stages.cli import app
 from synthetic import ROOT, make_split
-from toypipe.commands.predict import BATCH, LARGE
-from toypipe.commands.predictions import TOP
+from toypipe.commands.predict import BATCH, LARGE, Answer
+from toypipe.commands.predictions import TOP, show
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import Split
 from toypipe.evaluation.metrics import predict
@@ -81,7 +81,7 @@ def paths(*arguments: str, given: bytes = b"", status: int = 0) -> list[str]:
 
 
 def logits(split: Split, views: int = 1) -> torch.Tensor:
-    """Return what `evaluate` computes of the same images, all in one batch."""
+    """Return what `evaluate` computes for the same images, in one batch."""
     model = load_checkpoint(Path("data/model/checkpoint.pt"), CPU).model
     return predict(model, split.images, batch_size=1000, views=views)
 
@@ -91,7 +91,7 @@ def logits(split: Split, views: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize("views", [1, 2, 6])
 def test_predictions_are_those_of_evaluate(split: Split, views: int) -> None:
-    """Of the same pixels, as files, every class is the one that `evaluate` counts."""
+    """From files with the same pixels, the classes are those that `evaluate` counts."""
     expected = logits(split, views)
     found = answers("images", "--views", str(views))
 
@@ -104,7 +104,7 @@ def test_predictions_are_those_of_evaluate(split: Split, views: int) -> None:
 
 
 def test_probabilities_are_complete_and_sorted() -> None:
-    """They are of all classes, add up to one, and begin with the class that is named."""
+    """Every class has a probability; they add up to one and begin with the named class."""
     for answer in answers("images"):
         values = list(answer["probabilities"].values())
         assert len(values) == CLASSES
@@ -129,7 +129,7 @@ def test_an_image_of_any_size_is_prepared_as_for_training(split: Split, tmp_path
 
 
 def test_text_has_a_line_for_each_image_with_the_top_classes() -> None:
-    """Where there is no terminal, columns are aligned, and say what the JSON says."""
+    """Without a terminal, the output is aligned columns with the values of the JSON."""
     lines = invoke("images").stdout.splitlines()
 
     assert len(lines) == COUNT
@@ -141,17 +141,18 @@ def test_text_has_a_line_for_each_image_with_the_top_classes() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_on_a_terminal_there_is_a_table() -> None:
+def test_on_a_terminal_there_is_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal there is a row for each of the top classes, and the image is named once."""
     import pty
 
+    (answer,) = answers("images/000.png")
     master, terminal = pty.openpty()
-    command = [sys.executable, "-m", "stages", "predict", "images/000.png"]
-    subprocess.run(command, env=environment(), stdout=terminal, check=True)
-    os.close(terminal)
+    with open(terminal, "w") as stdout:  # noqa: PTH123 - a descriptor has no path
+        monkeypatch.setattr(sys, "stdout", stdout)
+        show(iter([[Answer(answer["path"], answer["probabilities"])]]), as_json=False)
+        monkeypatch.undo()
     output = os.read(master, 100_000).decode()
     os.close(master)
-    (answer,) = answers("images/000.png")
 
     assert output.count("images/000.png") == 1
     rows = [line.split() for line in output.splitlines() if "class" in line][1:]
@@ -159,16 +160,11 @@ def test_on_a_terminal_there_is_a_table() -> None:
     assert [[row[-4], row[-2]] for row in rows] == [[name, f"{share:.4f}"] for name, share in top]
 
 
-def environment() -> dict[str, str]:
-    """Return what a process of its own needs, in a folder without the code."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
 # which files ----------------------------------------------------------------------------------
 
 
 def test_folders_are_walked_in_order_without_hidden_files(split: Split, tmp_path: Path) -> None:
-    """Those of a folder come first, then those of the folders in it, each in alphabetical order."""
+    """A folder's files come first, then its folders' files, each in alphabetical order."""
     image = Image.fromarray(split.images[0].permute(1, 2, 0).numpy())
     names = ["b.png", "a.png", "d/2.png", "d/1.png", "c/x.png", ".hidden.png", ".git/x.png"]
     for name in names:
@@ -181,7 +177,7 @@ def test_folders_are_walked_in_order_without_hidden_files(split: Split, tmp_path
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are text there")
 def test_names_come_from_standard_input_as_they_are(split: Split, tmp_path: Path) -> None:
-    """Where `-` stands, a name a line is read: with blanks, in no encoding, or of a folder."""
+    """`-` reads one name per line: with blanks, in no encoding, or of a folder."""
     image = Image.fromarray(split.images[0].permute(1, 2, 0).numpy())
     strange = os.fsdecode(os.fsencode(tmp_path) + b"/a b \xff.png")
     image.save(strange)
@@ -194,7 +190,7 @@ def test_names_come_from_standard_input_as_they_are(split: Split, tmp_path: Path
 
 
 def test_bad_files_are_named_and_the_others_answered(tmp_path: Path) -> None:
-    """What is no image, missing or empty is told on standard error; the end is 2, once all is."""
+    """Damaged, missing and empty paths are named on standard error; the exit code is 2."""
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty").mkdir()
     bad = [str(tmp_path / name) for name in ("text.png", "nowhere.png", "empty", "x" * 300)]
@@ -228,13 +224,13 @@ def test_photographs_are_answered_in_their_order(split: Split, tmp_path: Path) -
 
 
 def test_without_images_the_usage_is_shown() -> None:
-    """Nothing to look at is a mistake; an empty list on standard input is none."""
+    """A call without images is bad usage; an empty list on standard input is not."""
     assert "IMAGE" in invoke(status=2).stderr
     assert answers("-") == []
 
 
 def test_without_a_network_its_maker_is_named() -> None:
-    """A missing checkpoint is an error that says what makes it."""
+    """A missing checkpoint is an error that names the command that makes it."""
     result = invoke("images", "--checkpoint", "nowhere.pt", status=2)
     assert "nowhere.pt" in result.stderr
     assert "toypipe train" in result.stderr
@@ -243,32 +239,38 @@ def test_without_a_network_its_maker_is_named() -> None:
 # pipes ----------------------------------------------------------------------------------------
 
 
-def test_answers_flow_while_names_arrive() -> None:
-    """A full batch is answered before the list of names has ended."""
+def test_answers_flow_until_the_reader_has_seen_enough() -> None:
+    """A full batch is answered while names still arrive; a reader that leaves causes no error."""
     command = [sys.executable, "-m", "stages", "predict", "--json", "-"]
     with subprocess.Popen(
-        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stderr is not None
         process.stdin.write(b"images/000.png\n" * BATCH)
         process.stdin.flush()
         lines = [process.stdout.readline() for _ in range(BATCH)]
+        process.stdout.close()
+        process.stdin.write(b"images/000.png\n" * BATCH)
         process.stdin.close()
-        assert process.stdout.read() == b""
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
     assert all(json.loads(line)["path"] == "images/000.png" for line in lines)
 
 
-@pytest.mark.parametrize("form", [["--json"], []])
-def test_a_closed_pipe_ends_quietly(form: list[str]) -> None:
-    """Who reads the first answers only, as `head` does, causes no error."""
-    command = [sys.executable, "-m", "stages", "predict", *form, *["images"] * 20]
-    with subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 0
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_closed_pipe_ends_quietly(as_json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that is gone, as `head` is, ends the work in every form; so does the last flush."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    batches = iter([[Answer("a.png", {"cat": 1.0})]] * 3)
+    with open(writer, "w") as stdout:  # noqa: PTH123 - a descriptor has no path
+        monkeypatch.setattr(sys, "stdout", stdout)
+        show(batches, as_json=as_json)
+        monkeypatch.undo()
+    assert len(list(batches)) == 2

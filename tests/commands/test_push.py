@@ -13,6 +13,7 @@ import pytest
 from s3_server import BUCKET, serve_s3
 
 from conftest import Project
+from toypipe.commands import predict
 
 S3 = pytest.param("s3", marks=pytest.mark.integration)
 LAZY = ("--pull", "--allow-missing")
@@ -51,14 +52,13 @@ def configure(project: Project, settings: dict[str, str], *options: str) -> None
 
 @pytest.fixture(scope="module")
 def first(recorded: Project, storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return the project of who has pushed all, with the run cache. Do not change it: clone it."""
+    """Return a project that has pushed all, and its run cache. Do not change it: clone it."""
     project = Project(tmp_path_factory.mktemp("first") / "project")
     shutil.copytree(recorded.path, project.path, symlinks=True)
     project.run("dvc", "remote", "add", "--default", "storage", storage.url)
     configure(project, storage.settings)
     configure(project, storage.secrets, "--local")
     project.commit("Share it")
-    project.run("dvc", "push")
     project.run("dvc", "push", "--run-cache")
     return project
 
@@ -68,7 +68,7 @@ Clone = Callable[[str], Project]
 
 @pytest.fixture(scope="module")
 def clone(first: Project, storage: Storage, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """Return what clones the repository for somebody who may use the remote."""
+    """Return a function that clones the repository for a user with access to the remote."""
 
     def clone(name: str) -> Project:
         project = Project(tmp_path_factory.mktemp(name) / "project")
@@ -79,16 +79,32 @@ def clone(first: Project, storage: Storage, tmp_path_factory: pytest.TempPathFac
     return clone
 
 
+class Experimenter(NamedTuple):
+    """A clone that has run an experiment, `other-seed`, and has since returned to the commit."""
+
+    project: Project
+    results: dict[str, bytes]
+    """Every file below data/ after the experiment."""
+    remote: dict[str, str]
+    """Settings of the remote that holds the experiment, and only that."""
+
+
 @pytest.fixture(scope="module")
-def experimenter(clone: Clone) -> Project:
-    """Return the clone of who has run and pushed an experiment, `other-seed`, and committed none.
+def experimenter(clone: Clone, storage: Storage) -> Experimenter:
+    """Return a clone that has pushed its experiment to a remote, and its run cache to another.
 
     Do not change it.
     """
     project = clone("experimenter")
     project.run("dvc", "exp", "run", *LAZY, "--name", "other-seed", "-S", "train.seed=1")
-    project.run("dvc", "exp", "push", "origin", "other-seed")
-    return project
+    results = project.files()
+    project.run("git", "reset", "--quiet", "--hard")
+    project.run("dvc", "checkout", "--allow-missing")
+    project.run("python", "-m", "stages", "push")
+    remote = {"url": f"{storage.url}/experiments"}
+    configure(project, remote, "--local")
+    project.run("dvc", "exp", "push", "--no-run-cache", "origin", "other-seed")
+    return Experimenter(project, results, remote)
 
 
 def md5_of(project: Project, name: str) -> str:
@@ -108,7 +124,7 @@ def has_trained(project: Project) -> bool:
 
 
 def test_after_a_pull_nothing_is_run_again(first: Project, clone: Clone) -> None:
-    """Whoever clones and pulls has every file of whoever pushed, and is up to date."""
+    """A clone that pulls has every file that was pushed, and is up to date."""
     second = clone("second")
     second.run("dvc", "pull")
 
@@ -116,8 +132,8 @@ def test_after_a_pull_nothing_is_run_again(first: Project, clone: Clone) -> None
     assert second.ran() == []
 
 
-def test_to_be_up_to_date_nothing_need_be_pulled(clone: Clone) -> None:
-    """Neither is a stage run nor a file downloaded."""
+def test_a_clone_is_up_to_date_without_a_pull(clone: Clone) -> None:
+    """`dvc repro` runs no stage and downloads no file."""
     second = clone("second")
     before = second.files()
 
@@ -126,30 +142,29 @@ def test_to_be_up_to_date_nothing_need_be_pulled(clone: Clone) -> None:
     assert not (second.path / ".dvc/cache/files").exists()
 
 
-def test_the_network_can_be_had_alone(first: Project, clone: Clone) -> None:
-    """For who wants to use it only."""
+def test_the_network_can_be_pulled_alone(first: Project, clone: Clone) -> None:
+    """`dvc pull train` brings the checkpoint and nothing else, and `predict` needs no more."""
     second = clone("second")
+    before = second.files().keys()
     second.run("dvc", "pull", "train")
 
-    assert second.files().keys() - clone("third").files().keys() == {"data/model/checkpoint.pt"}
-    second.run("python", "-m", "stages", "predict", str(first.path / "data/mine/test"))
+    checkpoint = "data/model/checkpoint.pt"
+    assert second.files().keys() - before == {checkpoint}
+    names = [str(first.path / "data/mine/test")]
+    answers = predict.run(names, checkpoint=second.path / checkpoint, device="cpu", views=1)
+    assert sum(map(len, answers)) == 12
 
 
-@pytest.mark.parametrize(
-    ("edit", "stages"),
-    [
-        (("stages/evaluate.py", "Test a network;", "Judge a network;"), ["evaluate"]),
-        (("params.yaml", "views: 1 ", "views: 2 "), ["check", "evaluate"]),
-    ],
-)
-def test_whoever_changes_the_evaluation_downloads_no_training_images(
-    first: Project, clone: Clone, edit: tuple[str, str, str], stages: list[str]
+def test_a_change_of_the_evaluation_downloads_no_training_images(
+    first: Project, clone: Clone
 ) -> None:
-    """Only the network and the test images: neither the training set nor what it was made of."""
+    """Of code or parameters: only the network and the test images are downloaded."""
     second = clone("second")
-    second.edit(*edit)
+    second.edit("params.yaml", "views: 1 ", "views: 2 ")
+    with (second.path / "stages/evaluate.py").open("a") as file:
+        file.write("# edited\n")
 
-    assert second.ran(*LAZY) == stages
+    assert second.ran(*LAZY) == ["check", "evaluate"]
     for needed in ("data/model/checkpoint.pt", "data/prepared/test.pt"):
         assert cached(second, first, needed)
         assert needed in second.files()
@@ -159,50 +174,48 @@ def test_whoever_changes_the_evaluation_downloads_no_training_images(
     assert not has_trained(second)
 
 
-def test_whoever_changes_the_training_downloads_the_prepared_images_only(
-    first: Project, experimenter: Project
+def test_a_change_of_the_training_downloads_the_prepared_images_only(
+    first: Project, experimenter: Experimenter
 ) -> None:
-    """What they were made of stays where it is."""
-    assert has_trained(experimenter)
-    assert cached(experimenter, first, "data/prepared/train.pt")
-    assert not cached(experimenter, first, "data/mine/train/cat/0.png")
-    assert not (experimenter.path / "data/mine").exists()
+    """The images that they were made from are not downloaded."""
+    assert has_trained(experimenter.project)
+    assert cached(experimenter.project, first, "data/prepared/train.pt")
+    assert not cached(experimenter.project, first, "data/mine/train/cat/0.png")
+    assert not (experimenter.project.path / "data/mine").exists()
 
 
 def test_an_experiment_that_is_not_committed_is_shared_by_name(
-    clone: Clone, experimenter: Project
+    clone: Clone, experimenter: Experimenter
 ) -> None:
     """Its parameters, its network and its metrics come along, and nothing is trained."""
     second = clone("second")
+    second.run("dvc", "pull", "data/mine")
+    configure(second, experimenter.remote, "--local")
     second.run("dvc", "exp", "pull", "origin", "other-seed")
     second.run("dvc", "exp", "apply", "other-seed")
 
     assert second.ran() == []
     assert "seed: 1\n" in (second.path / "params.yaml").read_text()
+    files = second.files()
     for name in ("data/model/checkpoint.pt", "data/reports/loss.csv", "data/reports/test.json"):
-        assert second.files()[name] == experimenter.files()[name]
+        assert files[name] == experimenter.results[name]
     assert not has_trained(second)
 
 
-def test_what_was_trained_before_is_trained_nowhere_again(clone: Clone) -> None:
-    """After `toypipe push`, whoever asks for the same parameters gets what they came to."""
-    one, two = clone("one"), clone("two")
-    change = "seed: 0\n", "seed: 2\n"
-    one.edit("params.yaml", *change)
-    assert "train" in one.ran(*LAZY)
-    results = one.files()
-    one.run("git", "reset", "--quiet", "--hard")
-    one.run("dvc", "checkout", "--allow-missing")
-    one.run("python", "-m", "stages", "push")
+def test_what_was_trained_before_is_trained_nowhere_again(
+    clone: Clone, experimenter: Experimenter
+) -> None:
+    """After `toypipe push`, a clone with the same parameters gets all results of another's run."""
+    second = clone("second")
+    second.edit("params.yaml", "seed: 0\n", "seed: 1\n")
 
-    two.edit("params.yaml", *change)
-    assert two.ran(*LAZY) == ["check"]
-    assert two.files() == results
-    assert not has_trained(two)
+    assert second.ran(*LAZY) == ["check"]
+    assert second.files() == experimenter.results
+    assert not has_trained(second)
 
 
-def test_there_is_no_pushing_without_a_remote(recorded: Project) -> None:
-    """DVC says what is missing."""
+def test_a_push_without_a_remote_fails(recorded: Project) -> None:
+    """DVC's own message says what is missing."""
     output = recorded.run("python", "-m", "stages", "push", status=2)
 
     assert "no remote specified" in output
@@ -213,7 +226,7 @@ def test_there_is_no_pushing_without_a_remote(recorded: Project) -> None:
 def test_credentials_stay_outside_git(
     first: Project, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A clone knows where the remote is, and gets nothing from it without one's own."""
+    """A clone knows where the remote is, but needs the user's own credentials to read it."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")  # else it asks the network for some
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     second = Project(tmp_path / "second")

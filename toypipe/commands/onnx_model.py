@@ -1,9 +1,8 @@
-"""A trained network as an ONNX model, for programs that know nothing of torch."""
+"""A trained network as an ONNX model, for programs without torch."""
 
 import json
 import warnings
-from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -12,48 +11,41 @@ from toypipe.errors import ToypipeError
 from toypipe.evaluation.metrics import predict
 from toypipe.networks.checkpoint import Classifier
 
-OPSET = 18  # what torch's exporter writes by itself: any other number, it converts to
+OPSET = 18  # what torch's exporter writes without a conversion
 LIBRARIES = ("onnx", "onnxscript", "onnxruntime")
-LARGEST = 2**31 - 2**24  # bytes: a protobuf message ends below 2 GiB, and the graph needs some
-BATCH = 8  # images, in the comparison: a network for large ones must not run out of memory
-
-
-def require_libraries() -> None:
-    """Import what `export_onnx` and `largest_difference` need.
-
-    Raises:
-        ToypipeError: It is not installed.
-    """
-    for name in LIBRARIES:
-        try:
-            import_module(name)
-        except ImportError:
-            raise ToypipeError(f"export needs {name}: pip install '.[export]'") from None
+LARGEST = 2**31 - 2**24  # bytes of weights: a protobuf message, with the graph, ends below 2 GiB
+BATCH = 8  # images per comparison, so that a network for large images fits into the memory
 
 
 def export_onnx(classifier: Classifier) -> bytes:
-    """Translate a network; the bytes depend on the network and the versions of libraries only.
+    """Translate a network; the bytes depend only on the network and the libraries' versions.
 
-    By the exporter that builds on torch.export: it proves that the number of images is free, where
-    the older one, which torch is about to remove, only records what one example does.
-
-    Args:
-        classifier: On the CPU, in evaluation mode.
+    The network is on the CPU, in evaluation mode. torch.export proves that the number of images is
+    free; torch's older exporter only records one example.
 
     Returns:
         A model from `images`, uint8 (N, 3, size, size), to `logits`, float32 (N, classes), for any
-        N from 1. Its metadata_props are `classes`, a JSON list of names, `size` and `opset`.
+        N from 1. Its metadata_props are `classes` (a JSON list of names), `size` and `opset`.
 
     Raises:
-        ToypipeError: The network is too large for one ONNX file.
+        ToypipeError: A library is missing, or the network is too large for one ONNX file.
     """
+    for name in LIBRARIES:
+        if find_spec(name) is None:  # -e keeps the editable install, which `toypipe` needs
+            raise ToypipeError(
+                f"export needs {name}, which is not installed: pip install -e '.[export]'"
+            )
     import onnx
 
-    _require_room(classifier)
+    weights = sum(tensor.nbytes for tensor in classifier.model.state_dict().values())
+    if weights > LARGEST:
+        raise ToypipeError(
+            f"the network has {weights / 1e9:.1f} GB of weights, but an ONNX file holds at most"
+            f" {LARGEST / 1e9:.1f}: train a smaller one (train.model.arch)"
+        )
     size = classifier.size
-    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)  # of one image, 1 would be fixed
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch 2.11, about itself
+    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)  # 2, because torch would fix a 1
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch 2.11's own
         program = torch.onnx.export(
             classifier.model,
             (example,),
@@ -66,47 +58,27 @@ def export_onnx(classifier: Classifier) -> bytes:
         )
     assert program is not None
     model = program.model_proto
-    _strip(model)
-    properties = {"classes": json.dumps(classifier.classes), "size": size, "opset": OPSET}
-    onnx.helper.set_model_props(model, {key: str(value) for key, value in properties.items()})
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def _require_room(classifier: Classifier) -> None:
-    weights = sum(tensor.nbytes for tensor in classifier.model.state_dict().values())
-    if weights > LARGEST:
-        raise ToypipeError(
-            f"the network has {weights / 1e9:.1f} GB of weights, but an ONNX file holds at most"
-            f" {LARGEST / 1e9:.1f}: train a smaller one (train.model.arch)"
-        )
-
-
-def _strip(model: Any) -> None:
-    """Take out where and by what the model was made: torch notes source lines, with their paths."""
+    # torch notes its version and, per node, the lines of source with their paths.
     model.ClearField("producer_version")
     graphs = [model.graph, *model.functions]
     for part in (*graphs, *(node for graph in graphs for node in graph.node)):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
+    properties = {"classes": json.dumps(classifier.classes), "size": f"{size}", "opset": f"{OPSET}"}
+    onnx.helper.set_model_props(model, properties)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def largest_difference(model: bytes, classifier: Classifier, images: Tensor) -> float:
-    """Compare what ONNX Runtime and torch answer, on the CPU.
+    """Return the largest difference between ONNX Runtime's and torch's probabilities, 0..1.
 
-    Args:
-        model: What `export_onnx` returned.
-        classifier: What it was given.
-        images: uint8 of shape (N, 3, size, size), N at least 2; one is shown alone, the others
-            several at once.
-
-    Returns:
-        The largest absolute difference of a probability, 0..1.
+    `images` are uint8 (N, 3, size, size), N at least 2: one is shown alone, the others in batches.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors; it would warn of GPUs that it cannot find
+    options.log_severity_level = 3  # errors only; warnings name GPUs that it cannot find
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     answers = [
         torch.from_numpy(session.run(["logits"], {"images": batch.contiguous().numpy()})[0])

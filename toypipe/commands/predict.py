@@ -1,12 +1,12 @@
-"""Command `predict`: what the network sees in image files."""
+"""Command `predict`: the classes of image files."""
 
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,127 +20,90 @@ from toypipe.errors import ToypipeError
 from toypipe.evaluation.metrics import predict
 from toypipe.networks.checkpoint import load_checkpoint
 
-BATCH = 64  # images that are answered together; more are no faster on a CPU
-PIXELS = 2**22  # of a batch, at most, so that large images do not fill the memory
-
-# Photographs are decoded by all cores at once. Small images are not: two threads would only hold
-# each other up between two short calls of Pillow.
+BATCH = 64  # images per batch, at most; more are no faster on a CPU
+PIXELS = 2**22  # pixels per batch, at most, so that large images do not fill the memory
+# Threads decode large photographs. For small images they are slower: Pillow's calls are short.
 LARGE = 2**17  # bytes
 THREADS = os.cpu_count() or 1
-
-STANDARD_INPUT = "-"
+Complain = Callable[[str], None]
 
 
 class Answer(NamedTuple):
-    """What the network sees in an image."""
+    """The path of an image, as given, and the probability of every class, the highest first."""
 
     path: str
-    """The file, as it was named."""
     probabilities: dict[str, float]
-    """Of every class, 0..1, the most probable first."""
 
 
 def run(
-    names: Sequence[str],
-    *,
-    checkpoint: Path,
-    device: DeviceName,
-    views: int,
-    complain: Callable[[str], None],
+    names: Sequence[str], *, checkpoint: Path, device: DeviceName, views: int
 ) -> Iterator[list[Answer]]:
-    """Look at images, batch by batch, as their names arrive.
+    """Classify images batch by batch, in the order of their names, while names still arrive.
 
-    Args:
-        names: Files and folders; `-` stands for more of them on standard input, one a line.
-        checkpoint: The network.
-        device: Where to compute.
-        views: 1: the image. 2: and its mirror. 6: and both shifted by a pixel to either corner.
-        complain: Told of each file or folder that cannot be read; the others are answered.
-
-    Yields:
-        The answers of a batch, in the order of the files.
+    A folder stands for the images in it, `-` for the names on standard input, one per line. What
+    cannot be read is named on standard error, and the others are answered. `views` is as in
+    `evaluation.metrics.predict`.
 
     Raises:
-        ToypipeError: There is no checkpoint or no such device.
+        ToypipeError: The checkpoint or the device is missing; at the end: something had no answer.
     """
     target = pick_device(device)
     classifier = load_checkpoint(checkpoint, target)
-    at_once = max(1, min(BATCH, PIXELS // classifier.size**2))
+    size = max(1, min(BATCH, PIXELS // classifier.size**2))
+    bad: list[str] = []
+
+    def complain(problem: str) -> None:
+        bad.append(problem)
+        print(problem, file=sys.stderr)
+
     pictures = _read(_files(names, complain), classifier.size, complain)
-    while batch := list(islice(pictures, at_once)):
-        # In the memory that `prepare` gives its images: the arithmetic is that of `evaluate`.
+    while batch := list(islice(pictures, size)):
+        # channels_last memory, as in data/prepared: the results are those of `evaluate`.
         images = torch.stack([picture for _, picture in batch]).permute(0, 3, 1, 2).to(target)
-        logits = predict(classifier.model, images, batch_size=at_once, views=views)
-        # As argmax does, take the first of equals.
-        order = logits.argsort(dim=1, descending=True, stable=True)
+        logits = predict(classifier.model, images, batch_size=size, views=views)
+        order = logits.argsort(dim=1, descending=True, stable=True)  # of equals the first: argmax
         shares = logits.double().softmax(1).gather(1, order)
         yield [
             Answer(path, {classifier.classes[i]: share for i, share in zip(*row, strict=True)})
             for (path, _), *row in zip(batch, order.tolist(), shares.tolist(), strict=True)
         ]
+    if bad:
+        raise ToypipeError(f"no answer for the files and folders named above ({len(bad):,} in all)")
 
 
-def _read(
-    paths: Iterator[str], size: int, complain: Callable[[str], None]
-) -> Iterator[tuple[str, Tensor]]:
-    """Decode files in their order, photographs ahead of who takes them."""
-    ahead = deque[tuple[str, Callable[[], Tensor]]]()
-
-    def take(most: int) -> Iterator[tuple[str, Tensor]]:
-        while len(ahead) > most:
-            path, picture = ahead.popleft()
-            try:
-                yield path, picture()
-            except ToypipeError as error:
-                complain(str(error))
-
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        for path in paths:
-            large = _is_large(path)
-            later = pool.submit if large else partial
-            job = later(read_picture, Path(path), size)
-            ahead.append((path, job.result if isinstance(job, Future) else job))
-            yield from take(2 * THREADS if large else 0)
-        yield from take(0)
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _read(paths: Iterator[str], size: int, complain: Complain) -> Iterator[tuple[str, Tensor]]:
+    """Decode files in order; threads decode large ones ahead of the consumer."""
+    ahead: list[tuple[str, Callable[[], Tensor]]] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for path in chain(paths, [None]):  # None: no more files, so take all that wait
+            large = False
+            if path is not None:
+                with suppress(OSError, ValueError):  # `read_picture` names the problem
+                    large = Path(path).stat().st_size > LARGE
+                decode = partial(read_picture, Path(path), size)
+                ahead.append((path, pool.submit(decode).result if large else decode))
+            while len(ahead) > (2 * THREADS if large else 0):
+                name, picture = ahead.pop(0)
+                try:
+                    yield name, picture()
+                except ToypipeError as error:
+                    complain(str(error))
 
 
-def _is_large(path: str) -> bool:
-    try:
-        return os.stat(path).st_size > LARGE  # noqa: PTH116 - a name need not be one of a file
-    except (OSError, ValueError):
-        return False
-
-
-def _files(names: Sequence[str], complain: Callable[[str], None]) -> Iterator[str]:
-    """Yield files, and those of folders: in alphabetical order, without the hidden ones."""
-    for name in names:
-        for path in _listed() if name == STANDARD_INPUT else [name]:
-            if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir fails on a name that is too long
-                yield from _walk(path, complain)
-            else:
-                yield path
-
-
-def _listed() -> Iterator[str]:
-    """Yield the paths on standard input; from bytes, for a name need not be text."""
-    for line in sys.stdin.buffer:
-        if name := line.removesuffix(b"\n"):
-            yield os.fsdecode(name)
-
-
-def _walk(folder: str, complain: Callable[[str], None]) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        complain(f"{error.filename} cannot be read: {error.strerror}")
-
-    empty = True
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
+def _files(names: Sequence[str], complain: Complain) -> Iterator[str]:
+    """Yield files, and the files in folders in alphabetical order, without hidden ones."""
+    lines = getattr(sys.stdin, "buffer", ())  # bytes, because a name need not be valid text
+    listed = (os.fsdecode(line.removesuffix(b"\n")) for line in lines if line != b"\n")
+    for path in chain.from_iterable(listed if name == "-" else [name] for name in names):
+        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir fails on a name that is too long
+            yield path
+            continue
+        empty = True
+        walk = os.walk(path, onerror=lambda error: complain(f"{error.filename}: {error.strerror}"))
+        for parent, folders, files in walk:
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for file in sorted(name for name in files if not name.startswith(".")):
                 empty = False
-                yield str(Path(parent, name))
-    if empty:
-        complain(f"{folder} holds no image")
+                yield str(Path(parent, file))
+        if empty:
+            complain(f"{path} holds no image")

@@ -1,39 +1,28 @@
-"""Show what `predict` answers: to people, to programs that read lines, to programs that parse."""
+"""Print what `predict` answers: as a table, as text or as JSON."""
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
 
 from toypipe.commands.predict import Answer
 
-TOP = 5  # classes, where not all of them are shown
+TOP = 5  # classes per image, in the table and in the text
 
 
 def show(batches: Iterator[list[Answer]], *, as_json: bool) -> None:
-    """Print answers on standard output, each batch as soon as it is there.
-
-    Args:
-        batches: The answers.
-        as_json: As JSON, an object a line; else as a table on a terminal, as text elsewhere.
-    """
+    """Print each batch at once: JSON objects, one per line, a table on a terminal, or text."""
+    plain = _print_table if sys.stdout.isatty() else _print_text
     try:
         for batch in batches:
-            _printer(as_json)(batch)
+            (_print_json if as_json else plain)(batch)
             sys.stdout.flush()
     except BrokenPipeError:
-        # Who reads has seen enough. What is left in the buffer has nowhere to go, at the exit too.
+        # The reader has seen enough. Python must not fail again when it flushes at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _printer(as_json: bool) -> Callable[[list[Answer]], None]:
-    if as_json:
-        return _print_json
-    return _print_table if sys.stdout.isatty() else _print_text
 
 
 def _print_json(batch: list[Answer]) -> None:
@@ -48,23 +37,21 @@ def _print_table(batch: list[Answer]) -> None:
     table.columns[0].overflow = "fold"
     table.columns[2].justify = "right"
     for path, probabilities in batch:
-        title = _printable(path)
-        for name, probability in islice(probabilities.items(), TOP):
-            table.add_row(title, name, f"{probability:.4f}")
-            title = ""
+        for i, (name, probability) in enumerate(list(probabilities.items())[:TOP]):
+            table.add_row("" if i else _printable(path), name, f"{probability:.4f}")
         table.add_section()
     Console(highlight=False, markup=False).print(table)
 
 
 def _print_text(batch: list[Answer]) -> None:
-    """Print a line for each image; its name is the last, for it may be of any length."""
+    """Print one line per image; the path comes last, because its length varies."""
     for path, probabilities in batch:
-        width = max(len(name) for name in probabilities)
-        top = islice(probabilities.items(), TOP)
+        width = max(map(len, probabilities))
+        top = list(probabilities.items())[:TOP]
         cells = [f"{name:{width}} {probability:.4f}" for name, probability in top]
         print(*cells, _printable(path), sep="  ")
 
 
 def _printable(path: str) -> str:
-    """Quote a name that would break the line, or is no text at all."""
+    """Quote a path that would break the line or is not valid text."""
     return path if path.isprintable() else repr(path)

@@ -1,8 +1,7 @@
-"""`toypipe push`: let nobody train what has been trained here.
+"""Command `push`: share the results of every run, so that no other clone repeats one.
 
-`dvc push --run-cache` pushes what DVC remembers of every run, but of the files that it came to
-only the cached outputs of what is checked out: no older network, and no metrics, which are in Git.
-Without them another clone runs the stage again. DVC's cache has them all.
+`dvc push --run-cache` pushes the records of all runs, but only the cached files of what is checked
+out, and no metrics, which are in Git. The other files are in DVC's cache.
 """
 
 import subprocess
@@ -13,18 +12,15 @@ from toypipe.errors import ToypipeError
 
 
 def run() -> int:
-    """Push as DVC does, and then all other files that its run cache names.
-
-    Returns:
-        How many of these were not there yet.
+    """Push as DVC does, then all files that its run cache names; return how many were new.
 
     Raises:
         ToypipeError: DVC is not installed, or cannot push.
     """
     require_dvc("toypipe push")
-    # By its command, which says in words what is wrong with a remote.
+    # DVC's command, unlike its library, explains what is wrong with a remote.
     if subprocess.run([*COMMAND, "push", "--run-cache"], env=environment(), check=False).returncode:
-        raise ToypipeError("`dvc push --run-cache` failed, and says why above")
+        raise ToypipeError("`dvc push --run-cache` failed: its message is above")
     from dvc.repo import Repo
 
     pushed = 0
