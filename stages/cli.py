@@ -16,8 +16,7 @@ __version__ = "0.1.0"
 PARAMS = Path("params.yaml")
 CHECKPOINT = Path("data/model/checkpoint.pt")
 ONNX = Path("data/model/model.onnx")
-DIFFERENT = 4
-"""Exit code of verify and gate: they compared, and found a difference."""
+DIFFERENT = 4  # exit code of verify and gate: they compared, and found a difference
 
 app = typer.Typer(
     cls=Commands,

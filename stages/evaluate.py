@@ -22,8 +22,7 @@ from toypipe.params.schema import EvaluateParams
 from toypipe.pipeline.gpu_lock import locked_gpu
 from toypipe.pipeline.stage import Reads, Stage, Writes
 
-MISTAKES = 20
-"""The number of most confident mistakes that are drawn."""
+MISTAKES = 20  # the number of most confident mistakes that are drawn
 
 
 def run(

@@ -47,7 +47,7 @@ def test_a_network_that_takes_no_smaller_images_is_refused(
     monkeypatch.chdir(tmp_path)
     with Path("train.pt").open("wb") as file:
         save_split(file, make_split(20, size=32))
-    with pytest.raises(ToypipeError, match=r"does not take images of 16 pixels .*train\.sizes"):
+    with pytest.raises(ToypipeError, match=r"does not accept images of 16 pixels .*train\.sizes"):
         run(*_replacing(f"train.model={VGG}"), "train.sizes=[16,32]")
 
 

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from toypipe.compute import distributed
 
-Step = Callable[[int, int], Tensor]
-"""A step is decided by the number of images and their size."""
+Step = Callable[[int, int], Tensor]  # decided by the number of images and their size
 
 WARM_UP = 3  # calls before the capture: libraries choose their algorithms, optimizers their state
 

@@ -23,16 +23,10 @@ from toypipe.errors import LostError, ToypipeError
 
 Value = TypeVar("Value")
 
-TIMEOUT = timedelta(minutes=2)
-"""How long a rank waits for the others within a step."""
+TIMEOUT = timedelta(minutes=2)  # how long a rank waits for the others within a step
 PATIENCE = timedelta(days=30)
 """How long it waits in `broadcast`: rank 0 may wait for another training first."""
-
-
-class _Groups:
-    """The process groups of this process, besides torch's default one."""
-
-    patient: dist.ProcessGroup | None = None
+_PATIENT: list[dist.ProcessGroup] = []  # the group with this patience
 
 
 def rank() -> int:
@@ -59,9 +53,14 @@ def process_group(device: torch.device) -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
         yield
         return
-    if device.type == "cuda":
-        _set_cuda_device()
+    local, gpus = int(os.environ.get("LOCAL_RANK", os.environ["RANK"])), torch.cuda.device_count()
+    if device.type == "cuda" and local >= gpus:
+        raise ToypipeError(
+            f"each process needs a GPU, and there are only {gpus} here: ask for fewer processes"
+        )
     try:
+        if device.type == "cuda":
+            torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         store, number, count = next(iter(rendezvous("env://", timeout=TIMEOUT)))
         # Processes that torchrun restarts find the store as the first attempt left it.
@@ -74,7 +73,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         what = str(error).partition("\n")[0]
         raise ToypipeError(f"the processes of this training cannot connect: {what}") from None
     assert isinstance(group, dist.ProcessGroup)  # every process is a member
-    _Groups.patient = group
+    _PATIENT.append(group)
     try:
         yield
     except RuntimeError as error:
@@ -85,22 +84,7 @@ def process_group(device: torch.device) -> Iterator[None]:
             ) from None
         raise
     dist.destroy_process_group()
-
-
-def _set_cuda_device() -> None:
-    """Compute on the CUDA device whose index is the rank of this process on its host."""
-    number = int(os.environ.get("LOCAL_RANK", os.environ["RANK"]))
-    found = torch.cuda.device_count()
-    if number >= found:
-        raise ToypipeError(
-            f"each process needs a GPU, and there are only {found} here: ask for fewer processes"
-        )
-    if not dist.is_nccl_available():
-        raise ToypipeError(
-            "several GPUs train together by NCCL, which this build of torch lacks: use one process,"
-            " or --device cpu"
-        )
-    torch.cuda.set_device(number)
+    _PATIENT.clear()
 
 
 def shard(count: int) -> slice:
@@ -138,7 +122,7 @@ def broadcast(value: Value) -> Value:
     """Return the value of rank 0, however long it takes."""
     values = [value]
     if world_size() > 1:
-        dist.broadcast_object_list(values, group=_Groups.patient)
+        dist.broadcast_object_list(values, group=_PATIENT[0])
     return values[0]
 
 
@@ -164,12 +148,8 @@ def map_batches(batches: Sequence[Tensor], work: Callable[[Tensor], Tensor]) -> 
 def replicate(model: nn.Module) -> nn.Module:
     """Wrap a model so that its gradients are averaged over the processes.
 
-    Args:
-        model: Rank 0's weights are copied to the other processes. Its batch norms are replaced by
-            `SyncBatchNorm`.
-
-    Returns:
-        A module that shares the model's parameters; in a single process, the model itself.
+    Rank 0's weights are copied to the other processes, and batch norms become `SyncBatchNorm`. In
+    a single process this returns the model itself.
     """
     if world_size() == 1:
         return model

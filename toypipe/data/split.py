@@ -15,12 +15,9 @@ from toypipe.errors import ToypipeError
 class Split:
     """Labelled images of one size, all on one device."""
 
-    images: Tensor
-    """uint8 of shape (N, 3, size, size), values 0..255, in channels_last memory."""
-    labels: Tensor
-    """int64 of shape (N,), values 0..len(classes)-1."""
-    classes: list[str]
-    """The name of each class."""
+    images: Tensor  # uint8 of shape (N, 3, size, size), values 0..255, in channels_last memory
+    labels: Tensor  # int64 of shape (N,), values 0..len(classes)-1
+    classes: list[str]  # the name of each class
 
     def __len__(self) -> int:
         return len(self.labels)

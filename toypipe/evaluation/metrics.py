@@ -18,12 +18,9 @@ from toypipe.networks.checkpoint import Classifier
 class Metrics(NamedTuple):
     """How well a network classifies images that it was not trained on: test.json."""
 
-    accuracy: float
-    """Share of the images that are classified right, 0..1."""
-    accuracy_low: float
-    """Lower end of the 95 % interval of the accuracy."""
-    accuracy_high: float
-    """Upper end of it."""
+    accuracy: float  # share of the images that are classified right, 0..1
+    accuracy_low: float  # lower end of the 95 % interval of the accuracy
+    accuracy_high: float  # upper end of it
     loss: float
     """Cross entropy in nats, unsmoothed, mean over the images, whatever loss was trained."""
 
@@ -31,29 +28,20 @@ class Metrics(NamedTuple):
 class ClassMetrics(NamedTuple):
     """How well a network does on one class: a row of per_class.csv."""
 
-    name: str
-    """The class."""
-    precision: float
-    """Share of this class among the images predicted as it; 0 if there are none."""
-    recall: float
-    """Share of the images of this class that are predicted as it; 0 if there are none."""
-    f1: float
-    """Harmonic mean of the two; 0 if both are."""
-    support: int
-    """Images of this class."""
+    name: str  # the class
+    precision: float  # share of this class among the images predicted as it; 0 if there are none
+    recall: float  # share of the images of this class that are predicted as it; 0 if there are none
+    f1: float  # harmonic mean of the two; 0 if both are
+    support: int  # images of this class
 
 
 class Mistake(NamedTuple):
     """An image that is classified wrong."""
 
-    image: int
-    """Its position among the images."""
-    actual: int
-    """Number of its class."""
-    predicted: int
-    """Number of the class that the network predicted."""
-    probability: float
-    """The network's probability for the predicted class, 0..1."""
+    image: int  # its position among the images
+    actual: int  # number of its class
+    predicted: int  # number of the class that the network predicted
+    probability: float  # the network's probability for the predicted class, 0..1
 
 
 def classify(classifier: Classifier, split: Split, *, batch_size: int, views: int) -> Tensor:

@@ -12,12 +12,9 @@ Z95 = 1.959963984540054  # the 97.5 % quantile of the standard normal distributi
 class Paired(NamedTuple):
     """Two networks on the same images."""
 
-    gained: int
-    """Images that only the new one classifies right."""
-    lost: int
-    """Images that only the old one classifies right."""
-    p_value: float
-    """Probability of a split at least as uneven, if both networks are equally good."""
+    gained: int  # images that only the new one classifies right
+    lost: int  # images that only the old one classifies right
+    p_value: float  # probability of a split at least as uneven, if both networks are equally good
 
 
 class Difference(NamedTuple):

@@ -16,10 +16,8 @@ from toypipe.params.schema import Speedrun, Torchvision, Toy
 class Shape:
     """What a network is built for."""
 
-    size: int
-    """Width and height of its images, in pixels."""
-    classes: int
-    """Number of its outputs."""
+    size: int  # width and height of its images, in pixels
+    classes: int  # number of its outputs
 
 
 def build_model(

@@ -33,12 +33,9 @@ class Classifier:
 
     model: nn.Module
     """From uint8 images (N, 3, size, size) to logits (N, classes); it normalises them."""
-    params: Toy | Torchvision | Speedrun
-    """Which network it is."""
-    size: int
-    """Width and height of its images, in pixels."""
-    classes: list[str]
-    """The name of each output."""
+    params: Toy | Torchvision | Speedrun  # which network it is
+    size: int  # width and height of its images, in pixels
+    classes: list[str]  # the name of each output
 
 
 def save_checkpoint(file: IO[bytes], classifier: Classifier) -> None:

@@ -11,27 +11,22 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import torch
 from filelock import FileLock, Timeout
 
 from toypipe.compute import distributed
 from toypipe.errors import ToypipeError
 
-if TYPE_CHECKING:
-    import torch
-
 POLL = 0.5  # seconds between two checks for a free GPU
 
 
 @contextmanager
-def locked_gpu(device: "torch.device") -> Iterator[None]:
+def locked_gpu(device: torch.device) -> Iterator[None]:
     """Lock a GPU and make it torch's current device; on other devices, do nothing."""
     if device.type != "cuda" or distributed.world_size() > 1:  # their parent holds the locks
         yield
         return
-    import torch
-
     with lock_gpus(1, visible_gpus()) as (index,):
         torch.cuda.set_device(index)
         try:
@@ -46,8 +41,6 @@ def visible_gpus() -> dict[int, str]:
     Another model gives other bits, and a result must not depend on which GPU is free. Reading the
     properties starts no CUDA context, which would cost memory on each GPU.
     """
-    import torch
-
     found = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return {i: str(gpu.uuid) for i, gpu in enumerate(found) if gpu.name == found[0].name}
 

@@ -17,8 +17,7 @@ from toypipe.params.schema import Params
 
 CODE = Path(__file__).parents[2]
 """The folder of the code that runs; under DVC it is the current folder."""
-CONSTANT = "data/params.ok"
-"""A dependency whose bytes never change: a direct call works without it."""
+CONSTANT = "data/params.ok"  # its bytes never change, and a direct call works without it
 
 
 class _File(NamedTuple):

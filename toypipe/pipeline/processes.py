@@ -8,14 +8,17 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+
+import torch
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from toypipe import errors
 from toypipe.compute import DeviceName
+from toypipe.compute.devices import pick_device
 from toypipe.errors import ToypipeError
-
-if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+from toypipe.pipeline.gpu_lock import lock_gpus, visible_gpus
 
 OWN = "toypipe"
 """The name of a run that `in_processes` starts: its processes leave their messages to it."""
@@ -38,11 +41,6 @@ def in_processes(wanted: str, device: DeviceName) -> None:
             f"--processes (or TOYPIPE_PROCESSES) is {wanted}, expected a number from 1 on, or auto"
             " for one process per GPU"
         )
-    import torch
-
-    from toypipe.compute.devices import pick_device
-    from toypipe.pipeline.gpu_lock import lock_gpus, visible_gpus
-
     kind = pick_device(device).type
     gpus = visible_gpus() if kind == "cuda" else {}
     count = (len(gpus) or 1) if wanted == "auto" else int(wanted)
@@ -60,10 +58,6 @@ def in_processes(wanted: str, device: DeviceName) -> None:
 
 def _launch(count: int) -> int:
     """Start the processes and wait for them; return the exit code of the command."""
-    from torch.distributed import run
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
     logging.disable()  # the agent's log repeats what is printed below
     agent = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
     agent += [f"--rdzv-id={OWN}", f"--nproc-per-node={count}", "--local-ranks-filter=0"]
@@ -77,7 +71,7 @@ def _launch(count: int) -> int:
     return 0
 
 
-def _explain(failures: "Sequence[ProcessFailure]") -> str:
+def _explain(failures: Sequence[ProcessFailure]) -> str:
     """Say what happened to the process that failed first: its end made the others end."""
     causes = [failure for failure in failures if not _left_by(failure).startswith("LostError")]
     cause = min(causes or failures, key=lambda failure: failure.timestamp)
@@ -93,7 +87,7 @@ def _explain(failures: "Sequence[ProcessFailure]") -> str:
     return left["extraInfo"]["py_callstack"] if cause.local_rank and isinstance(left, dict) else ""
 
 
-def _left_by(failure: "ProcessFailure") -> str:
+def _left_by(failure: ProcessFailure) -> str:
     """Return the name and text of the exception that ended a process."""
     left = failure.error_file_data["message"]
     return str(left["message"] if isinstance(left, dict) else left)

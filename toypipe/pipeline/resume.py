@@ -14,17 +14,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from toypipe.compute import distributed
 from toypipe.data.files import DAMAGED, json_bytes, load_archive, whole
 from toypipe.errors import BusyError, ToypipeError
+from toypipe.params.schema import TrainParams
 from toypipe.pipeline.run_store import Record, locked, prune, read_record, runs_folder
 from toypipe.pipeline.signals import Interrupted, interrupts
-
-if TYPE_CHECKING:
-    from toypipe.params.schema import TrainParams
-    from toypipe.training.loop import Step
-    from toypipe.training.state import Epoch, TrainingState
+from toypipe.training.loop import Step, require_finite
+from toypipe.training.state import Epoch, TrainingState
 
 SOONEST, LATEST = 1.0, 55.0
 """Seconds between two saved states: within these, saving costs half a percent of the time."""
@@ -69,10 +70,8 @@ class RunFolder:
         interval = min(LATEST, max(SOONEST, 200 * self._cost))
         return self._writes and time.monotonic() - self._saved > interval
 
-    def save(self, run: "TrainingState", *, finished: bool = False) -> None:
+    def save(self, run: TrainingState, *, finished: bool = False) -> None:
         """Write the state to the disk, safe from a power cut. All processes must call this."""
-        import torch  # `toypipe runs` does without it
-
         start = time.monotonic()
         state = run.state_dict()
         if not self._writes:
@@ -89,15 +88,11 @@ class RunFolder:
         self._saved = time.monotonic()
         self._cost = self._saved - start
 
-    def resume(self, build: "Callable[[], TrainingState]") -> "TrainingState":
+    def resume(self, build: Callable[[], TrainingState]) -> TrainingState:
         """Build a run and put it where it was saved last.
 
         Without a sound saved state, the run is a fresh one.
         """
-        import torch
-
-        from toypipe.compute import distributed
-
         run, state = build(), distributed.broadcast(self._load())
         if state is None:
             return run
@@ -136,8 +131,6 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
         BusyError: Another process runs the same training. Under DVC this waits for it instead: it
             belongs to another experiment, and its result serves both.
     """
-    from toypipe.compute import distributed
-
     text = json.dumps([values, machine], sort_keys=True)
     key = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:12]
     path = runs_folder() / key
@@ -159,21 +152,18 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
 
 
 def kept(
-    events: "Iterator[Step | Epoch]",
-    run: "TrainingState",
+    events: Iterator[Step | Epoch],
+    run: TrainingState,
     folder: RunFolder,
-    params: "TrainParams",
+    params: TrainParams,
     images: int,
-) -> "Iterator[Step | Epoch]":
+) -> Iterator[Step | Epoch]:
     """Pass on the events of `train`; save its state regularly, at its end and on a signal.
 
     Raises:
         ToypipeError: The training has diverged: such a state is not saved.
         Interrupted: A signal came; the state is saved.
     """
-    from toypipe.compute import distributed
-    from toypipe.training.loop import Step, require_finite
-
     with interrupts.held():
         for event in events:
             yield event
@@ -198,7 +188,7 @@ def kept(
     interrupts.raise_received("the training is finished; the same command delivers it")
 
 
-def place(run: "TrainingState") -> str:
+def place(run: TrainingState) -> str:
     """Say where a run stands."""
     steps = f" and {run.steps} of {len(run.losses)} steps" if run.steps else ""
     return f"epoch {len(run.epochs)}{steps}"

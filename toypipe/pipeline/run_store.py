@@ -23,20 +23,13 @@ def runs_folder() -> Path:
 class Record(BaseModel):
     """run.json: what is known of a training besides its state."""
 
-    values: dict[str, Any] = {}
-    """Parameters, and the md5 of data and code."""
-    machine: dict[str, str] = {}
-    """Hardware and versions that decide the bits too."""
-    pid: int = 0
-    """The process that trained it last."""
-    used: float = 0.0
-    """When, in seconds since 1970."""
-    epoch: float = 0.0
-    """Epochs completed in the saved state; fractional within an epoch."""
-    finished: bool = False
-    """Whether the saved state has no steps left."""
-    checkpoint: str | None = None
-    """The md5 of the checkpoint that was written from it."""
+    values: dict[str, Any] = {}  # parameters, and the md5 of data and code
+    machine: dict[str, str] = {}  # hardware and versions that decide the bits too
+    pid: int = 0  # the process that trained it last
+    used: float = 0.0  # when, in seconds since 1970
+    epoch: float = 0.0  # epochs completed in the saved state; fractional within an epoch
+    finished: bool = False  # whether the saved state has no steps left
+    checkpoint: str | None = None  # the md5 of the checkpoint that was written from it
 
 
 @dataclass(frozen=True)
@@ -45,8 +38,7 @@ class Listed:
 
     key: str
     record: Record
-    state: str
-    """running, finished or paused."""
+    state: str  # running, finished or paused
     bytes: int
 
 

@@ -77,8 +77,7 @@ class _Interrupts:
             raise Interrupted(number)
 
 
-interrupts = _Interrupts()
-"""Signals belong to the process, so there is one instance."""
+interrupts = _Interrupts()  # signals belong to the process, so there is one instance
 
 
 def _end_with_starter(over: threading.Event) -> None:

@@ -16,10 +16,8 @@ from toypipe.data.files import whole
 from toypipe.errors import ToypipeError
 from toypipe.pipeline.inputs import Inputs
 
-Reads = Annotated[Path, "reads"]
-"""A file that a stage reads. A test compares dvc.yaml with these."""
-Writes = Annotated[Path, "writes"]
-"""A file that a stage writes."""
+Reads = Annotated[Path, "reads"]  # a file that a stage reads; a test compares dvc.yaml
+Writes = Annotated[Path, "writes"]  # a file that a stage writes; likewise
 
 PARAMS = Path("params.yaml")
 

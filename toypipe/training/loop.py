@@ -27,16 +27,11 @@ VALIDATION_BATCH = 250  # images; on a CPU more are not faster, and need more me
 class Step(NamedTuple):
     """The progress of a training after one step."""
 
-    epoch: int
-    """The current pass, from 1."""
-    epochs: int
-    """Passes of the whole training, including a partial one."""
-    begun: int
-    """Images of this pass that were trained on before it was resumed; else 0."""
-    done: int
-    """Images of this pass that have been trained on."""
-    images: int
-    """Images of this pass."""
+    epoch: int  # the current pass, from 1
+    epochs: int  # passes of the whole training, including a partial one
+    begun: int  # images of this pass that were trained on before it was resumed; else 0
+    done: int  # images of this pass that have been trained on
+    images: int  # images of this pass
     losses: Tensor
     """Mean loss of each batch of this pass so far, on the device: reading them waits for it."""
 

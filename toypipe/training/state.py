@@ -13,16 +13,14 @@ from toypipe.compute import distributed
 class Epoch(NamedTuple):
     """The results of one pass over the training images: a row of loss.csv."""
 
-    epoch: float
-    """Passes completed: 1, 2, ...; fractional if the training ends within one."""
+    epoch: float  # passes completed: 1, 2, ...; fractional if the training ends within one
     train_loss: float
     """Mean over the images of this pass, each measured just before the step that used it."""
     validation_loss: float | None
     """The same loss after the pass, mean over the validation images; None without any."""
     validation_accuracy: float | None
     """Share of the validation images that are classified right, 0..1; None without any."""
-    learning_rate: float
-    """At the last step; of the first parameter group."""
+    learning_rate: float  # at the last step; of the first parameter group
 
 
 @dataclass
@@ -32,14 +30,10 @@ class TrainingState:
     Order and augmentation of the images are drawn from (seed, epoch), so they are not part of it.
     """
 
-    model: nn.Module
-    """On the device, like all tensors here."""
-    optimizers: list[Optimizer]
-    """Each trainable parameter of the model belongs to one of them."""
-    epochs: list[Epoch] = field(default_factory=list)
-    """The results of the passes that are finished."""
-    steps: int = 0
-    """Steps taken in the current pass."""
+    model: nn.Module  # on the device, like all tensors here
+    optimizers: list[Optimizer]  # each trainable parameter of the model belongs to one of them
+    epochs: list[Epoch] = field(default_factory=list)  # the results of the passes that are finished
+    steps: int = 0  # steps taken in the current pass
     losses: Tensor = field(default_factory=lambda: torch.zeros(0))
     """Mean loss of each batch of the current pass; 0 for batches to come."""
     best_weights: dict[str, Tensor] | None = None
