@@ -18,13 +18,14 @@ repro: $(READY) ## run what is out of date in the pipeline, record it and make d
 	dvc repro
 	python -m stages report
 
-test: $(READY) ## run the tests; no network, no GPU
-	pytest
+test: $(READY) ## run the tests, two at a time; no network, no GPU; five minutes
+	pytest --numprocesses 2 --dist worksteal
 
 integration: $(S3) ## share through S3 and train on two hosts, both on this machine; S3 is installed into .venv
 	pytest -m integration
 
 faults: $(READY) ## kill, edit, fill and damage at random moments; twenty minutes, a table
+	pytest -m faults
 	python tests/pipeline/faults.py
 
 benchmark: $(PEERS)/.ready ## compare the training loop with six frameworks, in an environment of their own

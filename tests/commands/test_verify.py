@@ -18,55 +18,38 @@ def forge(project: Project, name: str) -> None:
 
 
 def test_a_true_record_is_identical(project: Project) -> None:
-    """In a clone with nothing computed, every stage runs anew, and nothing of it stays there."""
-    clone = Project(project.path.parent / "clone")
-    project.run("git", "clone", "--quiet", ".", str(clone.path))
-    project.run("cp", "-r", "data/mine", str(clone.path / "data/mine"))
-    before = clone.files()
-    output = clone.run(*VERIFY)
+    """Every stage runs again elsewhere, without anything that was computed, and changes nothing."""
+    before = project.files()
+    output = project.run(*VERIFY)
 
     for stage in ("check", "prepare", "train", "evaluate"):
         assert f"Running stage '{stage}'" in output
         assert f"{stage}: identical" in output
-    assert clone.files() == before
-    assert clone.run("git", "status", "--porcelain") == ""
-
-
-def test_what_is_kept_is_not_used(recorded: Project) -> None:
-    """A finished training is not taken for one: it is trained again."""
-    output = recorded.run(*VERIFY, "--stage", "train")
-
     assert "epoch 2/2" in output
     assert "delivering it" not in output
+    assert project.files() == before
+    assert project.run("git", "status", "--porcelain") == ""
 
 
 def test_the_first_stage_that_differs_is_named(project: Project) -> None:
-    """With what of it differs, and the machines of both."""
-    forge(project, "data/reports/train.json")
-    output = project.run(*VERIFY, status=4)
-
-    assert "prepare: identical" in output
-    assert "train: data/reports/train.json differs" in output
-    assert "evaluate: identical" in output
-    assert "the first stage that differs is train" in output
-    assert output.count("threads 1, torch ") == 2
-
-
-def test_metrics_that_differ_are_given_with_both_values(project: Project) -> None:
-    """Here of a stage whose metrics are the time of day: no run gives those of another."""
+    """With both values of each metric that differs, here the time of day, and both machines."""
     project.edit(
         "stages/evaluate.py",
         "json_bytes(metrics._asdict())",
         'json_bytes({**metrics._asdict(), "loss": __import__("time").time()})',
     )
     project.run("dvc", "repro")
-    project.commit("Measure the time")
     then = json.loads((project.path / "data/reports/test.json").read_bytes())["loss"]
-    output = project.run(*VERIFY, "--stage", "evaluate", status=4)
+    forge(project, "data/reports/train.json")
+    output = project.run(*VERIFY, status=4)
 
-    assert "Running stage 'train'" not in output
+    assert "prepare: identical" in output
+    assert "train: data/reports/train.json differs" in output
+    assert "evaluate: data/reports/test.json differs" in output
+    assert "the first stage that differs is train" in output
     assert f"loss was {then:.6g}, is " in output
     assert "all metrics agree to within" in output
+    assert output.count("threads 1, torch ") == 2
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,9 @@ def test_what_cannot_be_repeated_is_explained() -> None:
     torch.set_deterministic_debug_mode("error")
     try:
         with (
-            pytest.raises(ToypipeError, match=r"no deterministic implementation .*\(put_ .*--device cpu"),
+            pytest.raises(
+                ToypipeError, match=r"no deterministic implementation .*\(put_ .*--device cpu"
+            ),
             explained("train.batch_size", 512),
         ):
             torch.zeros(3).put_(torch.tensor([0, 0]), torch.ones(2))

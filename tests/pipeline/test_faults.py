@@ -28,16 +28,19 @@ def require(tally: Tally) -> None:
     assert tally.good, "\n".join(tally.notes)
 
 
+@pytest.mark.faults
 def test_a_killed_training_is_gone_on_with(arena: Arena) -> None:
     """With DVC, at any moment: the next run ends with the bytes of one never killed."""
     require(faults.kill(arena, Random(1), "train", under_dvc=True, group=True))
 
 
+@pytest.mark.faults
 def test_a_stage_killed_between_two_renames_is_repeated(arena: Arena) -> None:
     """One output is there, the others are not: the next run delivers them all."""
     require(faults.kill_at_rename(arena, Random(1), "train", "data/reports/loss.csv"))
 
 
+@pytest.mark.faults
 def test_a_stage_ends_with_its_dvc(arena: Arena) -> None:
     """Within seconds, and the next run goes on."""
     require(faults.dvc_dies(arena, Random(2), "train", signal.SIGKILL))
@@ -111,6 +114,7 @@ def test_a_stage_that_is_ended_with_its_dvc_has_time_to_save() -> None:
         assert process.stdout.read() == "saved\n"
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("stage", "number", "twice"),
     [("train", signal.SIGTERM, False), ("evaluate", signal.SIGINT, True)],
@@ -122,17 +126,20 @@ def test_an_interrupted_stage_says_so(
     require(faults.interrupt(arena, Random(3), stage, number, twice=twice))
 
 
+@pytest.mark.faults
 def test_an_edit_in_mid_run_is_never_recorded(arena: Arena) -> None:
     """Put back, or run as it is now: what is recorded is what was used."""
     edit = Edit("train", "toypipe/training/losses.py", faults.comment, harmless=True)
     require(faults.edit_in_mid_run(arena, Random(4), edit))
 
 
+@pytest.mark.faults
 def test_a_write_that_fails_leaves_nothing(arena: Arena) -> None:
     """No half-written file and no temporary one, and with room the next run goes on."""
     require(faults.limit_files(arena, Random(5), "train"))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("stage", "file", "corruption"),
     [
@@ -145,6 +152,7 @@ def test_a_bad_file_is_refused(arena: Arena, stage: str, file: str, corruption: 
     require(faults.bad_input(arena, Random(6), stage, file, corruption))
 
 
+@pytest.mark.faults
 def test_a_damaged_state_stops_nothing(arena: Arena) -> None:
     """The training starts anew, and ends with the same bytes."""
     require(faults.bad_state(arena, Random(7), "state.pt", "other shapes"))

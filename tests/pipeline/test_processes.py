@@ -115,6 +115,7 @@ def test_a_training_goes_on_after_an_interruption_and_a_death(
     assert outputs(project) == outputs(trained)
 
 
+@pytest.mark.integration
 def test_no_process_outlives_the_one_that_started_it(project: Project) -> None:
     """When the command itself is killed, the others save and end."""
     with started(project, *TRAIN, *TWO) as (process, _):
@@ -126,6 +127,7 @@ def test_no_process_outlives_the_one_that_started_it(project: Project) -> None:
     assert list(project.path.glob(".toypipe/runs/*/state.pt"))
 
 
+@pytest.mark.integration
 def test_torchrun_starts_the_training_again(trained: Project, project: Project) -> None:
     """Under an outer torchrun the same command takes part, and goes on when it is restarted."""
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts=1")
@@ -138,6 +140,7 @@ def test_torchrun_starts_the_training_again(trained: Project, project: Project) 
     assert outputs(project) == outputs(trained)
 
 
+@pytest.mark.integration
 def test_dvc_runs_it_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """TOYPIPE_PROCESSES decides for `dvc repro`, and is nothing that it records."""
     monkeypatch.setenv("TOYPIPE_PROCESSES", "2")

@@ -11,6 +11,8 @@ import pytest
 
 from conftest import Project
 
+pytestmark = pytest.mark.integration
+
 SEEDS = (1, 2)
 FIGURES = ("data/reports/loss.csv", "data/reports/train.json", "data/reports/test.json")
 

@@ -88,7 +88,7 @@ def test_an_edit_reruns_what_it_concerns(
     assert old in text
     path.write_text(text.replace(old, new, 1))
 
-    assert project.ran() == stages
+    assert project.ran("--dry") == stages
 
 
 def test_a_new_and_a_deleted_file_of_a_package_rerun_its_stages(project: Project) -> None:
@@ -141,7 +141,7 @@ def test_prepare_refuses_a_folder_that_dvc_does_not_watch(project: Project) -> N
 
 def test_images_of_another_size_are_prepared_anew(project: Project) -> None:
     """DVC's run cache is blind to any parameter named `size`, so prepare must do without it."""
-    for size in (24, 16, 24):
+    for size in (24, 16):
         text = (project.path / "params.yaml").read_text()
         (project.path / "params.yaml").write_text(re.sub(r"size: \d+ ", f"size: {size} ", text))
         project.run("dvc", "repro", "prepare")
@@ -179,40 +179,29 @@ def test_metrics_and_parameters_differ_between_commits(project: Project) -> None
 
 
 def test_queued_experiments_run_their_own_parameters_and_code(project: Project) -> None:
-    """A sweep, and an experiment whose code differs from the main checkout's."""
-    project.run("dvc", "exp", "run", "--queue", "-S", "train.loss=mse,l1")
+    """One has another optimizer, replaced whole as docs/experiments.md shows, one other code."""
+    adam = "{name:adam,lr:0.001,beta1:0.9,beta2:0.999,weight_decay:0.0}"
+    changes = ("-S", "~train.optimizer", "-S", f"+train.optimizer={adam}")
+    project.run("dvc", "exp", "run", "--queue", "--name", "adam", *changes)
     text = "json_bytes(run.epochs[-1]._asdict())"
     other = 'json_bytes({**run.epochs[-1]._asdict(), "train_loss": 42.0})'
     project.edit("stages/train.py", text, other)
     project.run("dvc", "exp", "run", "--queue", "--name", "own-code")
     project.edit("stages/train.py", other, text)
-    project.run("dvc", "queue", "start")
-    for _ in range(120):
-        time.sleep(1)
-        if project.run("dvc", "queue", "status").count("Success") == 3:
+    project.run("dvc", "queue", "start", "--jobs", "2")
+    for _ in range(240):
+        time.sleep(0.5)
+        done = project.run("git", "for-each-ref", "refs/exps")
+        if done.count("/adam\n") == done.count("/own-code\n") == 1:
             break
-    table = project.run("dvc", "exp", "show", "--csv")
-    rows = list(csv.DictReader(io.StringIO(table)))
-    losses = {row["train.loss"]: float(row["train_loss"]) for row in rows[2:] if row["train_loss"]}
-    named = {row["Experiment"]: row["train_loss"] for row in rows}
+    table = csv.DictReader(io.StringIO(project.run("dvc", "exp", "show", "--csv")))
+    rows = {row["Experiment"]: row for row in table}
 
     assert project.run("git", "status", "--porcelain") == ""
-    assert named["own-code"] == "42.0"
-    assert {"mse", "l1"} <= losses.keys()
-    assert losses["mse"] != losses["l1"]
-
-
-def test_an_experiment_can_switch_the_optimizer(project: Project) -> None:
-    """Its fields differ, so it is replaced whole, as the README shows."""
-    adam = "{name:adam,lr:0.001,beta1:0.9,beta2:0.999,weight_decay:0.0}"
-    project.run(
-        *("dvc", "exp", "run", "--temp", "--name", "adam"),
-        *("-S", "~train.optimizer", "-S", f"+train.optimizer={adam}"),
-    )
-    params = json.loads(project.run("dvc", "params", "diff", "main", "adam", "--json"))
-
-    changed = params["params.yaml"]["train.optimizer.name"]
-    assert changed == {"old": "sgd", "new": "adam"}
+    assert rows["own-code"]["train_loss"] == "42.0"
+    assert rows["own-code"]["train.optimizer.name"] == "sgd"
+    assert rows["adam"]["train.optimizer.name"] == "adam"
+    assert float(rows["adam"]["train_loss"]) < 42
 
 
 def test_plots_are_drawn_without_a_warning(recorded: Project) -> None:
@@ -236,6 +225,7 @@ def test_a_finished_training_is_delivered_again(project: Project) -> None:
     assert project.files() == before
 
 
+@pytest.mark.integration
 def test_two_experiments_with_the_same_training_share_it(project: Project) -> None:
     """Queued at once, they are tested otherwise: one trains, the other takes its result."""
     project.forget()
