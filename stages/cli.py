@@ -194,7 +194,7 @@ def verify(stage: opt.StageOption = None) -> None:
     """
     from toypipe.commands import verify as command
 
-    if not command.say(command.verify(stage)):
+    if not command.run(stage):
         raise typer.Exit(DIFFERENT)
 
 
@@ -223,7 +223,7 @@ def gate(
     """
     from toypipe.commands import gate as command
 
-    if not command.say(command.gate(minima, maxima, max_drop, against)):
+    if not command.run(minima, maxima, max_drop, against):
         raise typer.Exit(DIFFERENT)
 
 
@@ -236,7 +236,7 @@ def seeds(count: opt.CountArgument, against: opt.AgainstOption = None) -> None:
     """
     from toypipe.commands import seeds as command
 
-    command.say(*command.run(count, against))
+    command.run(count, against)
 
 
 @app.command()
