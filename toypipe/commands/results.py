@@ -5,10 +5,9 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toypipe.commands.git import file_at, find_commit
 from toypipe.errors import ToypipeError
@@ -22,30 +21,14 @@ REPORTS = Path("data/reports")
 ACCURACY = "test.accuracy"
 
 
-@dataclass(frozen=True)
-class Results:
+class Results(NamedTuple):
     """The results of one run."""
 
-    name: str
-    """The commit, as the user named it, or `this run`."""
-    test: "Metrics"
-    """test.json."""
-    epochs: list["Epoch"]
-    """loss.csv."""
-    pairs: list[tuple[str, str]]
-    """confusion.csv: actual and predicted class of each image."""
-    classes: list["ClassMetrics"]
-    """per_class.csv."""
-
-    @property
-    def actual(self) -> list[str]:
-        """The class of each image."""
-        return [actual for actual, _ in self.pairs]
-
-    @property
-    def right(self) -> list[bool]:
-        """Whether each image is classified right."""
-        return [actual == predicted for actual, predicted in self.pairs]
+    name: str  # the commit, as the user named it, or `this run`
+    test: "Metrics"  # test.json
+    epochs: list["Epoch"]  # loss.csv
+    pairs: list[tuple[str, str]]  # confusion.csv: actual and predicted class of each image
+    classes: list["ClassMetrics"]  # per_class.csv
 
 
 def read_results(revision: str | None = None) -> Results:
@@ -99,9 +82,10 @@ def percent(share: float) -> str:
 @contextmanager
 def _opened(name: str, revision: str | None) -> Iterator[str]:
     """Return the text of a file in data/reports; refuse it if the block cannot parse it."""
-    path, place = REPORTS / name, f" of {revision}" if revision else ""
+    path, place = REPORTS / name, ""
+    remedy = f"`dvc repro` or `git checkout -- {REPORTS}` restores it"
     if revision is not None:
-        commit = find_commit(revision)
+        place, remedy, commit = f" of {revision}", "name another commit", find_commit(revision)
         try:
             text = file_at(commit, path)
         except ToypipeError:
@@ -109,10 +93,8 @@ def _opened(name: str, revision: str | None) -> Iterator[str]:
                 f"the commit {revision} has no {path}, so there is nothing to compare with:"
                 " name one in which a finished `dvc repro` was committed"
             ) from None
-        remedy = "name another commit"
     elif path.exists():
         text = path.read_bytes().decode(errors="replace")
-        remedy = f"`dvc repro` or `git checkout -- {REPORTS}` restores it"
     else:
         raise ToypipeError(f"{path} does not exist: `dvc repro` makes it")
     try:
