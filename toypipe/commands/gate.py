@@ -14,16 +14,9 @@ def run(
 ) -> bool:
     """Compare the metrics of data/reports with bounds, print what is found, return if all hold.
 
-    A value that is not a number violates all.
-
-    Args:
-        minima: METRIC=VALUE, the smallest allowed value.
-        maxima: METRIC=VALUE, the largest allowed value.
-        max_drop: How far the test accuracy may lie below that of the commit `against`.
-        against: Any name of a commit that Git accepts; it goes with `max_drop`.
-
-    Raises:
-        ToypipeError: There is nothing to check, or a bound makes no sense.
+    A value that is not a number violates all bounds: `minima` and `maxima` of the form
+    METRIC=VALUE, and `max_drop`, how far the test accuracy may lie below that of the commit
+    `against`. Raises ToypipeError for none at all and for one that makes no sense.
     """
     if (max_drop is None) != (against is None):
         raise ToypipeError("--max-drop VALUE and --against REV go together: give both")

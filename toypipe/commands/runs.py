@@ -14,16 +14,10 @@ from toypipe.pipeline.run_store import Listed, list_runs, remove, runs_folder
 
 
 def run(keys: Sequence[str], *, clear: bool, params: Path) -> None:
-    """List, show or forget trainings.
+    """List all runs, compared with a parameter file; show the logs of some, or forget them.
 
-    Args:
-        keys: The first letters of some runs; empty for all.
-        clear: Forget them.
-        params: The parameter file that the list compares each run with.
-
-    Raises:
-        ToypipeError: A key is unknown or ambiguous.
-        BusyError: A run that should be forgotten is running; the others are forgotten.
+    `keys` are the first letters of runs, none for all. Raises ToypipeError if one is unknown or
+    ambiguous, BusyError if a run to forget is running: the others are forgotten.
     """
     found = list_runs()
     chosen = [] if keys else found

@@ -18,8 +18,7 @@ from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.evaluation.statistics import welch_interval
 from toypipe.pipeline.signals import interrupts
 
-GRACE = 10.0
-"""Seconds in which DVC may end by itself after a Ctrl-C, which the terminal sends to it, too."""
+GRACE = 10.0  # seconds for DVC to end by itself after a Ctrl-C, which the terminal sends to it, too
 
 
 def run(count: int, against: str | None) -> None:
@@ -27,10 +26,8 @@ def run(count: int, against: str | None) -> None:
 
     Print their accuracies, and the comparison with all seeds of the commit `against`, if named.
 
-    Raises:
-        ToypipeError: The project differs from its commit, the other commit has too few seeds, or
-            a training fails.
-        Interrupted: The process was asked to end; the next call continues.
+    Raises ToypipeError if the project differs from its commit, the other commit has too few seeds,
+    or a training fails; Interrupted if asked to end: the next call continues.
     """
     require_dvc("toypipe seeds")
     commit = find_commit("HEAD")
@@ -58,9 +55,13 @@ def run(count: int, against: str | None) -> None:
     own = _accuracies(commit)[:count]
     for seed, accuracy in enumerate(own):
         print(f"seed {seed}: test accuracy {accuracy:.4f}")
-    _print_spread(commit[:7], own)
-    if against:
-        _print_spread(against, other)
+    for name, values in {commit[:7]: own, against: other}.items():
+        if values:
+            print(
+                f"{name}, {len(values)} seeds: mean {fmean(values):.4f}, standard deviation"
+                f" {stdev(values):.4f}, from {min(values):.4f} to {max(values):.4f}"
+            )
+    if other:
         _print_difference(own, other)
 
 
@@ -99,8 +100,8 @@ def _accuracies(commit: str) -> list[float]:
 
 def _train(seed: int, commit: str) -> None:
     """Run an experiment in a folder of its own, until it or DVC ends."""
-    options = ("--temp", "--name", f"seeds-{commit[:7]}-{seed}", "-S", f"train.seed={seed}")
-    command = [*COMMAND, "exp", "run", *options]
+    name, change = f"seeds-{commit[:7]}-{seed}", f"train.seed={seed}"
+    command = [*COMMAND, "exp", "run", "--temp", "--name", name, "-S", change]
     # DVC's output is progress, not the result.
     process = subprocess.Popen(command, env=environment(), stdout=sys.stderr)
     with interrupts.held():
@@ -111,13 +112,6 @@ def _train(seed: int, commit: str) -> None:
         except subprocess.TimeoutExpired:
             process.terminate()  # the training saves its state and ends, too
             process.wait()
-
-
-def _print_spread(name: str, values: list[float]) -> None:
-    print(
-        f"{name}, {len(values)} seeds: mean {fmean(values):.4f}, standard deviation"
-        f" {stdev(values):.4f}, from {min(values):.4f} to {max(values):.4f}"
-    )
 
 
 def _print_difference(own: list[float], other: list[float]) -> None:

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,16 +17,10 @@ from toypipe.pipeline.run_store import find_record
 CODE = ("stages", "toypipe", "dvc.yaml", ".dvcignore")
 RAW = Path("data/raw")
 CHECKPOINT = "data/model/checkpoint.pt"
-CONFIG = """[core]
-    no_scm = true
-    analytics = false
-    check_update = false
-[cache]
-    dir = cache
-"""  # a cache of its own: a shared one holds the results
+# A cache of its own: a shared one holds the results.
+CONFIG = "[core]\nno_scm=true\nanalytics=false\ncheck_update=false\n[cache]\ndir=cache\n"
 
-Stages = dict[str, dict[str, Any]]
-"""Stages of dvc.lock, by name."""
+Stages = dict[str, dict[str, Any]]  # as in dvc.lock, by name
 
 
 def run(stage: str | None) -> bool:
@@ -36,16 +29,15 @@ def run(stage: str | None) -> bool:
     Nothing in the project is changed, and none of its results is used. A single stage takes the
     inputs that lie in the project. Returns whether every output is identical.
 
-    Raises:
-        ToypipeError: There is no record, it describes another project, or the pipeline fails.
+    Raises ToypipeError if there is no record, it describes another project, or a stage fails.
     """
     require_dvc("verify")
     if not Path("dvc.lock").exists():
         raise ToypipeError("dvc.lock is missing: there is nothing to compare with. Run `dvc repro`")
     stages = _recorded(Path())
-    if stage is not None and stage not in stages:
-        raise ToypipeError(f"dvc.lock has no stage {stage}, but: {', '.join(stages)}")
     if stage is not None:
+        if stage not in stages:
+            raise ToypipeError(f"dvc.lock has no stage {stage}, but: {', '.join(stages)}")
         stages = {stage: stages[stage]}
     inputs = _sums(stages, "deps").keys() - _sums(stages, "outs").keys()
     _require_unchanged(stages, inputs)
@@ -116,17 +108,17 @@ def _copy(names: list[str], target: Path) -> None:
 def _compare(stages: Stages, copy: Path) -> bool:
     """Print which outputs differ, by how much, and on which machines they were made."""
     then, now = _sums(stages, "outs"), _sums(_recorded(copy), "outs")
-    differing = dict[str, list[str]]()
+    differing = [path for path, md5 in then.items() if now.get(path) != md5]
+    bad = []
     for name, entry in stages.items():
-        wrong = [path for path in _sums({name: entry}, "outs") if now.get(path) != then[path]]
+        wrong = [path for path in _sums({name: entry}, "outs") if path in differing]
         print(f"{name}: {', '.join(wrong)} differs" if wrong else f"{name}: identical")
-        if wrong:
-            differing[name] = wrong
-    if not differing:
+        bad += [name] if wrong else []
+    if not bad:
         print("every output has the bytes that dvc.lock records")
         return True
-    print(f"the first stage that differs is {next(iter(differing))}")
-    _print_metrics([*map(Path, chain(*differing.values()))], copy)
+    print(f"the first stage that differs is {bad[0]}")
+    _print_metrics(differing, copy)
     if CHECKPOINT in then:
         for label, root, sums in (("trained on:", Path(), then), ("now on:    ", copy, now)):
             record = find_record(root, sums[CHECKPOINT])
@@ -135,17 +127,15 @@ def _compare(stages: Stages, copy: Path) -> bool:
     return False
 
 
-def _print_metrics(outputs: list[Path], copy: Path) -> None:
+def _print_metrics(outputs: list[str], copy: Path) -> None:
     """Print the numbers that differ in the metrics among some outputs."""
     gaps = list[float]()
-    for path in outputs:
+    for path in map(Path, outputs):
         if path.suffix == ".json" and path.exists():
-            files = (path, copy / path)
-            old, new = (dict(flatten(json.loads(file.read_bytes()))) for file in files)
-            for key, value in old.items():
-                other = new.get(key)
-                if isinstance(value, float) and isinstance(other, float) and value != other:
-                    print(f"  {key} was {value:.6g}, is {other:.6g}")
-                    gaps.append(abs(other - value))
+            new = dict(flatten(json.loads((copy / path).read_bytes())))
+            for key, old in flatten(json.loads(path.read_bytes())):
+                if isinstance(old, float) and isinstance(new.get(key), float) and old != new[key]:
+                    print(f"  {key} was {old:.6g}, is {new[key]:.6g}")
+                    gaps.append(abs(new[key] - old))
     if gaps:
         print(f"  all metrics agree to within {max(gaps):.2g}")

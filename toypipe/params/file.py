@@ -23,15 +23,10 @@ SCALARS = YAML(typ="safe", pure=True).constructor  # YAML 1.2: 1e-3 is a number,
 
 
 def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
-    """Read and validate a parameter file.
+    """Read and validate a parameter file, with changes in the grammar of `dvc exp run -S`.
 
-    Args:
-        path: A YAML file with the sections `prepare`, `train` and `evaluate`.
-        overrides: Changes for this call, with the grammar of `dvc exp run -S`.
-
-    Raises:
-        ToypipeError: The file cannot be read, or its values are unknown, missing, invalid or
-            contradictory; the message lists every problem with its line.
+    Raises ToypipeError if the file cannot be read, or if values are unknown, missing, invalid or
+    contradictory; the message lists every problem with its line.
     """
     root = _compose(path)
     lines: dict[Keys, int] = {(): root.start_mark.line + 1 if root else 1}

@@ -32,8 +32,7 @@ def chart(
         columns: The name of each curve, by its column.
         runs: One or two; the second is dashed.
 
-    Returns:
-        Title, caption, and a Vega-Lite specification whose colours are variables of page.css.
+    Returns the title, the caption and a Vega-Lite `spec`, whose colours are variables of page.css.
     """
     spec: dict[str, Any] = json.loads(SPEC.read_text(encoding="utf-8"))
     drawn, ruler = spec["layer"]
@@ -58,6 +57,5 @@ def chart(
         drawn["encoding"]["color"]["legend"] = None
     if len(runs[0].epochs) > MANY_EPOCHS:
         del drawn["layer"][1]
-    description = f"{title} over the epochs. {caption}"
-    spec = {"description": description, "data": {"values": values}, **spec}
+    spec |= {"description": f"{title} over the epochs. {caption}", "data": {"values": values}}
     return {"title": title, "caption": caption, "spec": spec}

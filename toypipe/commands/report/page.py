@@ -18,7 +18,7 @@ from toypipe.data.files import whole
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.drawing import picture_of, png, probability
-from toypipe.evaluation.metrics import classify, confident_mistakes
+from toypipe.evaluation.metrics import Mistake, classify, confident_mistakes
 from toypipe.networks.checkpoint import load_checkpoint
 from toypipe.params.file import flatten, read_params
 from toypipe.params.schema import EvaluateParams
@@ -85,8 +85,8 @@ def _charts(now: Results, then: Results | None, best: Epoch, loss: str) -> list[
     return [losses, chart("Validation accuracy", caption, columns, runs)]
 
 
-def _mistakes(now: Results, params: EvaluateParams) -> str | list[dict[str, Any]]:
-    """Return the most confident mistakes, or why the page leaves them out."""
+def _mistakes(now: Results, params: EvaluateParams) -> str | list[tuple[Mistake, bytes]]:
+    """Return the most confident mistakes, with their pictures, or why the page leaves them out."""
     try:
         classifier = load_checkpoint(CHECKPOINT, pick_device("auto"))
         split = load_split(TEST_IMAGES)
@@ -101,12 +101,6 @@ def _mistakes(now: Results, params: EvaluateParams) -> str | list[dict[str, Any]
     if len(pairs) != len(now.pairs) or same < 0.99 * len(pairs):
         return "the results are not those of this checkpoint; `dvc repro` makes them agree."
     return [
-        {
-            "image": mistake.image,
-            "png": png(picture_of(split.images[mistake.image], largest=128)),
-            "actual": names[mistake.actual],
-            "predicted": names[mistake.predicted],
-            "probability": mistake.probability,
-        }
+        (mistake, png(picture_of(split.images[mistake.image], largest=128)))
         for mistake in confident_mistakes(logits, split, MISTAKES)
     ]
