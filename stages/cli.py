@@ -186,8 +186,7 @@ def verify(stage: opt.Stage = None) -> None:
     """
     from toypipe.commands import verify as command
 
-    if not command.run(stage):
-        raise typer.Exit(DIFFERENT)
+    raise typer.Exit(0 if command.run(stage) else DIFFERENT)
 
 
 @app.command()
@@ -215,8 +214,7 @@ def gate(
     """
     from toypipe.commands import gate as command
 
-    if not command.run(minima, maxima, max_drop, against):
-        raise typer.Exit(DIFFERENT)
+    raise typer.Exit(0 if command.run(minima, maxima, max_drop, against) else DIFFERENT)
 
 
 @app.command()

@@ -4,7 +4,6 @@ Each seed is a DVC experiment of the current commit, named after the commit and 
 later calls find it.
 """
 
-import re
 import signal
 import subprocess
 import sys
@@ -87,9 +86,9 @@ def _other_accuracies(against: str, commit: str, count: int) -> list[float]:
 def _experiments(commit: str) -> dict[int, str]:
     """Return the hash of each seed's experiment; DVC keeps experiments as Git references."""
     place = f"refs/exps/{commit[:2]}/{commit[2:]}/seeds-{commit[:7]}-"
-    found = git("for-each-ref", "--format=%(objectname) %(refname)", f"{place}*")
-    pairs = re.findall(rf"^(\w+) {place}(\d+)$", found, re.MULTILINE)
-    return {int(seed): experiment for experiment, seed in pairs}
+    lines = git("for-each-ref", "--format=%(refname) %(objectname)", f"{place}*").splitlines()
+    pairs = (line.removeprefix(place).split() for line in lines)
+    return {int(seed): experiment for seed, experiment in pairs if seed.isdecimal()}
 
 
 def _accuracies(commit: str) -> list[float]:
