@@ -202,10 +202,7 @@ def push() -> None:
 
 @app.command()
 def gate(
-    minima: opt.Minima = [],
-    maxima: opt.Maxima = [],
-    max_drop: opt.MaxDrop = None,
-    against: opt.Against = None,
+    least: opt.Min = [], most: opt.Max = [], max_drop: opt.Drop = None, against: opt.Against = None
 ) -> None:
     """Hold the metrics to bounds, for CI.
 
@@ -214,7 +211,7 @@ def gate(
     """
     from toypipe.commands import gate as command
 
-    raise typer.Exit(0 if command.run(minima, maxima, max_drop, against) else DIFFERENT)
+    raise typer.Exit(0 if command.run(least, most, max_drop, against) else DIFFERENT)
 
 
 @app.command()

@@ -1,8 +1,10 @@
 """`toypipe gate`: are the metrics good enough? The exit code tells CI."""
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from toypipe.commands.git import find_commit, git
 from toypipe.commands.results import ACCURACY, REPORTS, is_number, read_metrics
@@ -10,17 +12,17 @@ from toypipe.errors import ToypipeError
 
 
 def run(
-    minima: Sequence[str], maxima: Sequence[str], max_drop: str | None, against: str | None
+    least: Sequence[str], most: Sequence[str], max_drop: str | None, against: str | None
 ) -> bool:
     """Compare the metrics of data/reports with bounds, print what is found, return if all hold.
 
-    A value that is not a number violates all bounds: `minima` and `maxima` of the form
-    METRIC=VALUE, and `max_drop`, how far the test accuracy may lie below that of the commit
-    `against`. Raises ToypipeError for none at all and for one that makes no sense.
+    A value that is not a number violates all bounds: `least` and `most` of the form METRIC=VALUE,
+    and `max_drop`, how far the test accuracy may lie below that of the commit `against`. Raises
+    ToypipeError for no bound at all and for one that makes no sense.
     """
     if (max_drop is None) != (against is None):
         raise ToypipeError("--max-drop VALUE and --against REV go together: give both")
-    if not (minima or maxima or against):
+    if not (least or most or against):
         raise ToypipeError(
             "there is nothing to check: give --min METRIC=VALUE, --max METRIC=VALUE, or"
             " --max-drop VALUE --against REV"
@@ -28,18 +30,18 @@ def run(
     names = sorted(path.name for path in REPORTS.glob("*.json"))
     metrics = {key: value for name in names for key, value in read_metrics(name).items()}
     checks = list[tuple[str, Any, str, Decimal]]()  # what, its value, least or most, the bound
-    for option, texts, word in (("--min", minima, "least"), ("--max", maxima, "most")):
+    for option, texts, word in (("--min", least, "least"), ("--max", most, "most")):
         for text in texts:
             metric, _, value = text.partition("=")
             bound = _number(f"{option} {metric}={value}", value, f"{ACCURACY}=0.65")
             checks.append((metric, _find(metrics, metric), word, bound))
     if max_drop is not None and against is not None:
-        most = _number("--max-drop", max_drop, "0.01")
-        if most < 0:
+        bound = _number("--max-drop", max_drop, "0.01")
+        if bound < 0:
             raise ToypipeError(f"--max-drop {max_drop}: expected 0 or more, such as 0.01")
         now, then = _find(metrics, ACCURACY), _accuracy_at(against)
         what = f"the drop of {ACCURACY} from {then} at {against} to {_word(now)}"
-        checks.append((what, then - now if is_number(now) else now, "most", most))
+        checks.append((what, then - now if is_number(now) else now, "most", bound))
 
     holding, violated = list[str](), list[str]()
     for what, value, word, bound in checks:
@@ -53,12 +55,9 @@ def run(
 
 def _number(option: str, text: str, example: str) -> Decimal:
     try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("nan")
-    if not number.is_finite():
-        raise ToypipeError(f"{option}: expected a number, such as {example}")
-    return number
+        return TypeAdapter(Decimal).validate_python(text)  # refuses nan and infinities, too
+    except ValidationError:
+        raise ToypipeError(f"{option}: expected a number, such as {example}") from None
 
 
 def _find(metrics: dict[str, Any], name: str) -> Any:

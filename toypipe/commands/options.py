@@ -8,6 +8,7 @@ from typer import Argument, Option
 from toypipe.compute import DeviceName
 
 Against = Annotated[str | None, Option(metavar="REV", help="The commit to compare with.")]
+BOUND = "METRIC=VALUE"
 Checkpoint = Annotated[Path, Option(metavar="FILE", help="The network.")]
 Clear = Annotated[bool, Option("--clear", help="Forget them; all, without RUN.")]
 Count = Annotated[int, Argument(metavar="N", min=2, help="How many, at least two.")]
@@ -20,15 +21,11 @@ Images = Annotated[
     Argument(metavar="IMAGE", help="Image files, folders of them, or - to read a list of them."),
 ]
 Json = Annotated[bool, Option("--json", help="Print one JSON object per line, with every class.")]
-MaxDrop = Annotated[
+Drop = Annotated[
     str | None, Option(metavar="VALUE", help="How far test.accuracy may lie below that of REV.")
 ]
-Maxima = Annotated[
-    list[str], Option("--max", metavar="METRIC=VALUE", help="At most this; repeatable.")
-]
-Minima = Annotated[
-    list[str], Option("--min", metavar="METRIC=VALUE", help="At least this; repeatable.")
-]
+Max = Annotated[list[str], Option("--max", metavar=BOUND, help="At most this; repeatable.")]
+Min = Annotated[list[str], Option("--min", metavar=BOUND, help="At least this; repeatable.")]
 Output = Annotated[Path, Option(metavar="FILE", help="Where the model goes.")]
 OVERRIDES = "Change a parameter for this call, as in `dvc exp run -S`; repeatable."
 Overrides = Annotated[list[str], Option("-S", metavar="KEY=VALUE", help=OVERRIDES)]

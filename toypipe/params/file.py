@@ -42,17 +42,16 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         return found
     in_file = validate(values) if overrides else found
     listed, advice = list[tuple[int, str]](), list[str]()
-    for problem in found:
-        keys, key, choice = problem.keys, ".".join(problem.keys), ".".join(problem.keys[:-1])
-        while keys not in lines:  # a missing key has the line of its section
-            keys = keys[:-1]
-        if isinstance(in_file, list) and problem in in_file:
-            place = f"{path}:{lines[keys]}"
-        else:
-            place = "-S"
-            if choice in CHOICES and problem.text.startswith(("is missing", "is unknown")):
+    for keys, text in found:
+        above = keys
+        while above not in lines:  # a missing key has the line of its section
+            above = above[:-1]
+        place = f"{path}:{lines[above]}"
+        if not isinstance(in_file, list) or (keys, text) not in in_file:
+            place, choice = "-S", ".".join(keys[:-1])
+            if choice in CHOICES and text.startswith(("is missing", "is unknown")):
                 advice = [replace_whole(choice)]  # fields of the old and the new choice are mixed
-        listed.append((lines[keys], f"{place}: {key}: {problem.text}"))
+        listed.append((lines[above], f"{place}: {'.'.join(keys)}: {text}"))
     listed.sort(key=lambda item: item[0])
     raise ToypipeError("\n".join([*(message for _, message in listed), *advice]))
 
