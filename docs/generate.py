@@ -118,9 +118,11 @@ def _sections(key: str, model: dict[str, Any], choice: str = "") -> Iterator[str
 
 
 def _choices(field: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the sections that a field chooses from, by name."""
+    """Return the sections that a field chooses from, by name; some have two."""
     sections = [_resolve(choice["$ref"]) for choice in field["oneOf"]]
-    return {section["properties"]["name"]["const"]: section for section in sections}
+    names = [section["properties"]["name"] for section in sections]
+    labels = [" or ".join(name["enum"] if "enum" in name else [name["const"]]) for name in names]
+    return dict(zip(labels, sections, strict=True))
 
 
 def _resolve(target: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The commands. Each imports what is slow only when it runs."""
 
+import json
 import os
 from importlib import import_module
 from pathlib import Path
@@ -28,7 +29,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _version(wanted: bool) -> None:
     if wanted:
         print(f"toypipe {__version__}")
         raise typer.Exit
@@ -36,12 +37,8 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
-    *,
     version: Annotated[  # noqa: ARG001 - its callback prints it
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Train an image classifier and remember every result.
@@ -76,16 +73,14 @@ def _run(
 
 
 @app.command()
-def check(params: opt.ParamsOption = PARAMS, overrides: opt.OverridesOption = []) -> None:
+def check(params: opt.Params = PARAMS, overrides: opt.Overrides = []) -> None:
     """Validate the parameters: every problem at once, each with its line."""
     _run("check", params, overrides, params_yaml=params)
 
 
 @app.command()
 def prepare(
-    params: opt.ParamsOption = PARAMS,
-    overrides: opt.OverridesOption = [],
-    url: opt.UrlOption = None,
+    params: opt.Params = PARAMS, overrides: opt.Overrides = [], url: opt.Url = None
 ) -> None:
     """Pack the images, from the network or a folder, into one file per split."""
     _run("prepare", params, overrides, url=url)
@@ -93,10 +88,10 @@ def prepare(
 
 @app.command()
 def train(
-    params: opt.ParamsOption = PARAMS,
-    overrides: opt.OverridesOption = [],
-    device: opt.DeviceOption = "auto",
-    processes: opt.ProcessesOption = "1",
+    params: opt.Params = PARAMS,
+    overrides: opt.Overrides = [],
+    device: opt.Device = "auto",
+    processes: opt.Processes = "1",
 ) -> None:
     """Train the network and write its checkpoint and loss curve.
 
@@ -109,10 +104,10 @@ def train(
 
 @app.command()
 def evaluate(
-    params: opt.ParamsOption = PARAMS,
-    overrides: opt.OverridesOption = [],
-    device: opt.DeviceOption = "auto",
-    processes: opt.ProcessesOption = "1",
+    params: opt.Params = PARAMS,
+    overrides: opt.Overrides = [],
+    device: opt.Device = "auto",
+    processes: opt.Processes = "1",
 ) -> None:
     """Measure the checkpoint on the test images."""
     if _run("evaluate", params, overrides, processes=processes, device=device):
@@ -120,7 +115,7 @@ def evaluate(
 
 
 @app.command()
-def report(against: opt.AgainstOption = None) -> None:
+def report(against: opt.Against = None) -> None:
     """Write the results as one page, data/reports/index.html, that needs no network."""
     from toypipe.commands.report import page
 
@@ -137,12 +132,11 @@ def plots_page() -> None:
 
 @app.command()
 def predict(
-    images: opt.ImagesArgument,
-    *,
-    as_json: opt.JsonOption = False,
-    checkpoint: opt.CheckpointOption = CHECKPOINT,
-    device: opt.DeviceOption = "auto",
-    views: opt.ViewsOption = 1,
+    images: opt.Images,
+    as_json: opt.Json = False,
+    checkpoint: opt.Checkpoint = CHECKPOINT,
+    device: opt.Device = "auto",
+    views: opt.Views = 1,
 ) -> None:
     """Classify images: print the most probable classes of each.
 
@@ -158,10 +152,9 @@ def predict(
 
 @app.command()
 def export(
-    *,
-    file_format: opt.FormatOption = "onnx",  # noqa: ARG001 - the only one; scripts name it
-    checkpoint: opt.CheckpointOption = CHECKPOINT,
-    output: opt.OutputOption = ONNX,
+    file_format: opt.Format = "onnx",  # noqa: ARG001 - the only one; scripts name it
+    checkpoint: opt.Checkpoint = CHECKPOINT,
+    output: opt.Output = ONNX,
 ) -> None:
     """Write the network for other programs, after checking that it gives the same answers.
 
@@ -174,7 +167,7 @@ def export(
 
 
 @app.command()
-def runs(keys: opt.RunsArgument = [], *, clear: opt.ClearOption = False) -> None:
+def runs(keys: opt.Runs = [], clear: opt.Clear = False) -> None:
     """List the trainings, show the logs of some, or forget them.
 
     A stopped training resumes from its last state, and a finished one is delivered without work;
@@ -186,15 +179,14 @@ def runs(keys: opt.RunsArgument = [], *, clear: opt.ClearOption = False) -> None
 
 
 @app.command()
-def verify(stage: opt.StageOption = None) -> None:
+def verify(stage: opt.Stage = None) -> None:
     """Run the pipeline again in a clean copy and compare its bytes with dvc.lock.
 
     Ends with 0 if every output is identical, with 4 if one differs.
     """
     from toypipe.commands import verify as command
 
-    if not command.say(command.verify(stage)):
-        raise typer.Exit(DIFFERENT)
+    raise typer.Exit(0 if command.run(stage) else DIFFERENT)
 
 
 @app.command()
@@ -210,10 +202,7 @@ def push() -> None:
 
 @app.command()
 def gate(
-    minima: opt.MinimaOption = [],
-    maxima: opt.MaximaOption = [],
-    max_drop: opt.MaxDropOption = None,
-    against: opt.AgainstOption = None,
+    least: opt.Min = [], most: opt.Max = [], max_drop: opt.Drop = None, against: opt.Against = None
 ) -> None:
     """Hold the metrics to bounds, for CI.
 
@@ -222,12 +211,11 @@ def gate(
     """
     from toypipe.commands import gate as command
 
-    if not command.say(command.gate(minima, maxima, max_drop, against)):
-        raise typer.Exit(DIFFERENT)
+    raise typer.Exit(0 if command.run(least, most, max_drop, against) else DIFFERENT)
 
 
 @app.command()
-def seeds(count: opt.CountArgument, against: opt.AgainstOption = None) -> None:
+def seeds(count: opt.Count, against: opt.Against = None) -> None:
     """Train from several seeds: how much does the test accuracy vary?
 
     The seeds are 0 to N-1, each a DVC experiment of this commit; finished seeds are not run again.
@@ -235,14 +223,12 @@ def seeds(count: opt.CountArgument, against: opt.AgainstOption = None) -> None:
     """
     from toypipe.commands import seeds as command
 
-    command.say(*command.run(count, against))
+    command.run(count, against)
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
-    import json
-
     from toypipe.params.schema import Params
 
     print(json.dumps(Params.model_json_schema(), indent=2))

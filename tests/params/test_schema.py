@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from synthetic import ROOT
 from toypipe.params.file import read_params
-from toypipe.params.schema import Adam, Cosine, Folder, Muon, Params, Torchvision
+from toypipe.params.schema import Adam, Falling, Folder, Muon, Params, Torchvision
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def test_nothing_is_lost_or_added() -> None:
     [
         ("prepare.dataset", FOLDER, Folder(name="folder", path="mine", size=16)),
         ("train.model", RESNET, Torchvision(name="torchvision", arch="resnet18")),
-        ("train.schedule", COSINE, Cosine(name="cosine", warmup_epochs=2.5, final=0)),
+        ("train.schedule", COSINE, Falling(name="cosine", warmup_epochs=2.5, final=0)),
         (
             "train.optimizer",
             ADAM,

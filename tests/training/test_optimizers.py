@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from synthetic import ROOT
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import Normalize
-from toypipe.params.schema import Adam, AdamW, Muon, PlainSgd, Sgd, Toy
+from toypipe.params.schema import Adam, Muon, PlainSgd, Sgd, Toy
 from toypipe.training.muon import FilterMuon
 from toypipe.training.optimizers import build_optimizers
 
 SGD = Sgd(name="sgd", lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
 ADAM = Adam(name="adam", lr=0.01, beta1=0.8, beta2=0.95, weight_decay=0.01)
-ADAMW = AdamW(name="adamw", lr=0.01, beta1=0.8, beta2=0.95, weight_decay=0.1)
+ADAMW = Adam(name="adamw", lr=0.01, beta1=0.8, beta2=0.95, weight_decay=0.1)
 REST = PlainSgd(lr=0.02, momentum=0.8, nesterov=False, weight_decay=0.001)
 MUON = Muon(
     name="muon",
@@ -74,7 +74,7 @@ print([name for name in sys.modules if name.startswith(("torch._dynamo", "sympy"
 
 
 def _assert_same_steps(
-    params: Sgd | Adam | AdamW, expected: type[torch.optim.Optimizer], **options: Any
+    params: Sgd | Adam, expected: type[torch.optim.Optimizer], **options: Any
 ) -> None:
     ours, plain = _model(), _model()
     (optimizer,), reference = (
@@ -105,7 +105,7 @@ def test_adamw_is_that_of_torch() -> None:
 
 
 @ALL
-def test_every_trainable_parameter_has_one_optimizer(params: Sgd | Adam | AdamW | Muon) -> None:
+def test_every_trainable_parameter_has_one_optimizer(params: Sgd | Adam | Muon) -> None:
     """Every trainable weight is in exactly one group; a frozen weight is in none."""
     model = _model()
     model.get_parameter("network.0.bias").requires_grad_(False)
@@ -130,7 +130,7 @@ def test_muon_takes_networks_of_nothing_but_filters_and_biases() -> None:
 
 
 @ALL
-def test_a_step_moves_every_parameter(params: Sgd | Adam | AdamW | Muon) -> None:
+def test_a_step_moves_every_parameter(params: Sgd | Adam | Muon) -> None:
     """One step with gradients changes every weight."""
     model = _model()
     before = [weight.detach().clone() for weight in model.parameters()]
@@ -143,7 +143,7 @@ def test_a_step_moves_every_parameter(params: Sgd | Adam | AdamW | Muon) -> None
 
 
 @ALL
-def test_forgotten_gradients_move_nothing(params: Sgd | Adam | AdamW | Muon) -> None:
+def test_forgotten_gradients_move_nothing(params: Sgd | Adam | Muon) -> None:
     """After zero_grad a step changes no weight."""
     model = _model()
     optimizers = build_optimizers(model, params)
@@ -160,7 +160,7 @@ def test_forgotten_gradients_move_nothing(params: Sgd | Adam | AdamW | Muon) -> 
 
 
 @ALL
-def test_a_group_remembers_its_rate(params: Sgd | Adam | AdamW | Muon) -> None:
+def test_a_group_remembers_its_rate(params: Sgd | Adam | Muon) -> None:
     """Every group keeps the rate of the parameters, which schedules multiply."""
     groups = [group for each in build_optimizers(_model(), params) for group in each.param_groups]
     rates = [params.lr]

@@ -1,72 +1,63 @@
 """`toypipe gate`: are the metrics good enough? The exit code tells CI."""
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from toypipe.commands.git import find_commit, git
 from toypipe.commands.results import ACCURACY, REPORTS, is_number, read_metrics
 from toypipe.errors import ToypipeError
 
 
-class Check(NamedTuple):
-    """A bound on a metric: `test.accuracy is 0.6714`, `at least 0.65`, and whether it holds."""
+def run(
+    least: Sequence[str], most: Sequence[str], max_drop: str | None, against: str | None
+) -> bool:
+    """Compare the metrics of data/reports with bounds, print what is found, return if all hold.
 
-    found: str
-    bound: str
-    holds: bool
-
-
-def gate(
-    minima: Sequence[str], maxima: Sequence[str], max_drop: str | None, against: str | None
-) -> list[Check]:
-    """Compare the metrics of data/reports with bounds. A value that is not a number violates all.
-
-    Args:
-        minima: METRIC=VALUE, the smallest allowed value.
-        maxima: METRIC=VALUE, the largest allowed value.
-        max_drop: How far the test accuracy may lie below that of the commit `against`.
-        against: Any name of a commit that Git accepts; it goes with `max_drop`.
-
-    Raises:
-        ToypipeError: There is nothing to check, or a bound makes no sense.
+    A value that is not a number violates all bounds: `least` and `most` of the form METRIC=VALUE,
+    and `max_drop`, how far the test accuracy may lie below that of the commit `against`. Raises
+    ToypipeError for no bound at all and for one that makes no sense.
     """
     if (max_drop is None) != (against is None):
         raise ToypipeError("--max-drop VALUE and --against REV go together: give both")
-    if not (minima or maxima or against):
+    if not (least or most or against):
         raise ToypipeError(
             "there is nothing to check: give --min METRIC=VALUE, --max METRIC=VALUE, or"
             " --max-drop VALUE --against REV"
         )
     names = sorted(path.name for path in REPORTS.glob("*.json"))
     metrics = {key: value for name in names for key, value in read_metrics(name).items()}
-    checks = []
-    for option, texts, word in (("--min", minima, "least"), ("--max", maxima, "most")):
+    checks = list[tuple[str, Any, str, Decimal]]()  # what, its value, least or most, the bound
+    for option, texts, word in (("--min", least, "least"), ("--max", most, "most")):
         for text in texts:
             metric, _, value = text.partition("=")
             bound = _number(f"{option} {metric}={value}", value, f"{ACCURACY}=0.65")
-            found = _find(metrics, metric)
-            holds = is_number(found) and (found >= bound if word == "least" else found <= bound)
-            checks.append(Check(f"{metric} is {_word(found)}", f"at {word} {bound}", holds))
+            checks.append((metric, _find(metrics, metric), word, bound))
     if max_drop is not None and against is not None:
-        most = _number("--max-drop", max_drop, "0.01")
-        if most < 0:
+        bound = _number("--max-drop", max_drop, "0.01")
+        if bound < 0:
             raise ToypipeError(f"--max-drop {max_drop}: expected 0 or more, such as 0.01")
         now, then = _find(metrics, ACCURACY), _accuracy_at(against)
-        drop = then - now if is_number(now) else now
-        found = f"the drop of {ACCURACY} from {then} at {against} to {_word(now)} is {_word(drop)}"
-        checks.append(Check(found, f"at most {most}", is_number(drop) and drop <= most))
-    return checks
+        what = f"the drop of {ACCURACY} from {then} at {against} to {_word(now)}"
+        checks.append((what, then - now if is_number(now) else now, "most", bound))
+
+    holding, violated = list[str](), list[str]()
+    for what, value, word, bound in checks:
+        if is_number(value) and (value >= bound if word == "least" else value <= bound):
+            holding.append(f"{what} is {value}, at {word} {bound}")
+        else:
+            violated.append(f"violated: {what} is {_word(value)}, should be at {word} {bound}")
+    print("\n".join(violated) or f"holds: {'; '.join(holding)}")
+    return not violated
 
 
 def _number(option: str, text: str, example: str) -> Decimal:
     try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("nan")
-    if not number.is_finite():
-        raise ToypipeError(f"{option}: expected a number, such as {example}")
-    return number
+        return TypeAdapter(Decimal).validate_python(text)  # refuses nan and infinities, too
+    except ValidationError:
+        raise ToypipeError(f"{option}: expected a number, such as {example}") from None
 
 
 def _find(metrics: dict[str, Any], name: str) -> Any:
@@ -100,13 +91,3 @@ def _accuracy_at(against: str) -> Any:
 
 def _word(value: Any) -> str:
     return "null" if value is None else str(value)  # as the file has it
-
-
-def say(checks: Sequence[Check]) -> bool:
-    """Print each violated bound, or all bounds if they hold; return whether they hold."""
-    violated = [check for check in checks if not check.holds]
-    for check in violated:
-        print(f"violated: {check.found}, should be {check.bound}")
-    if not violated:
-        print("holds: " + "; ".join(f"{check.found}, {check.bound}" for check in checks))
-    return not violated

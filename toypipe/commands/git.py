@@ -1,6 +1,5 @@
 """Read commits and files through Git."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,10 +11,10 @@ def git(*arguments: str) -> str:
 
     Raises ToypipeError, with Git's own message, if Git is not installed or fails.
     """
-    program = shutil.which("git")
-    if program is None:
-        raise ToypipeError("this needs Git, which is not installed")
-    result = subprocess.run([program, *arguments], capture_output=True, check=False)
+    try:
+        result = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        raise ToypipeError("this needs Git, which is not installed") from None
     if result.returncode != 0:
         message = result.stderr.decode(errors="replace").strip()
         raise ToypipeError(f"git {arguments[0]} says: {message}")

@@ -3,71 +3,41 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+from typer import Argument, Option
 
 from toypipe.compute import DeviceName
 
-AgainstOption = Annotated[
-    str | None, typer.Option(metavar="REV", help="The commit to compare with.")
+Against = Annotated[str | None, Option(metavar="REV", help="The commit to compare with.")]
+BOUND = "METRIC=VALUE"
+Checkpoint = Annotated[Path, Option(metavar="FILE", help="The network.")]
+Clear = Annotated[bool, Option("--clear", help="Forget them; all, without RUN.")]
+Count = Annotated[int, Argument(metavar="N", min=2, help="How many, at least two.")]
+Device = Annotated[
+    DeviceName, Option(envvar="TOYPIPE_DEVICE", help="Where to compute; auto takes the best.")
 ]
-CheckpointOption = Annotated[Path, typer.Option(metavar="FILE", help="The network.")]
-ClearOption = Annotated[bool, typer.Option("--clear", help="Forget them; all, without RUN.")]
-CountArgument = Annotated[int, typer.Argument(metavar="N", min=2, help="How many, at least two.")]
-DeviceOption = Annotated[
-    DeviceName, typer.Option(envvar="TOYPIPE_DEVICE", help="Where to compute; auto takes the best.")
-]
-FormatOption = Annotated[Literal["onnx"], typer.Option("--format", help="What to write.")]
-ImagesArgument = Annotated[
+Format = Annotated[Literal["onnx"], Option("--format", help="What to write.")]
+Images = Annotated[
     list[str],
-    typer.Argument(
-        metavar="IMAGE", help="Image files, folders of them, or - to read a list of them."
-    ),
+    Argument(metavar="IMAGE", help="Image files, folders of them, or - to read a list of them."),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object per line, with every class.")
+Json = Annotated[bool, Option("--json", help="Print one JSON object per line, with every class.")]
+Drop = Annotated[
+    str | None, Option(metavar="VALUE", help="How far test.accuracy may lie below that of REV.")
 ]
-MaxDropOption = Annotated[
-    str | None,
-    typer.Option(metavar="VALUE", help="How far test.accuracy may lie below that of REV."),
+Max = Annotated[list[str], Option("--max", metavar=BOUND, help="At most this; repeatable.")]
+Min = Annotated[list[str], Option("--min", metavar=BOUND, help="At least this; repeatable.")]
+Output = Annotated[Path, Option(metavar="FILE", help="Where the model goes.")]
+OVERRIDES = "Change a parameter for this call, as in `dvc exp run -S`; repeatable."
+Overrides = Annotated[list[str], Option("-S", metavar="KEY=VALUE", help=OVERRIDES)]
+Params = Annotated[Path, Option("--params", metavar="FILE", help="The parameter file.")]
+PROCESSES = "How many processes share the work; auto takes one per GPU."
+Processes = Annotated[str, Option(metavar="N|auto", envvar="TOYPIPE_PROCESSES", help=PROCESSES)]
+Runs = Annotated[list[str], Argument(metavar="[RUN]...", help="Runs, by their first letters.")]
+Stage = Annotated[
+    str | None, Option(metavar="NAME", help="Only this stage, on the present inputs.")
 ]
-MaximaOption = Annotated[
-    list[str], typer.Option("--max", metavar="METRIC=VALUE", help="At most this; repeatable.")
-]
-MinimaOption = Annotated[
-    list[str], typer.Option("--min", metavar="METRIC=VALUE", help="At least this; repeatable.")
-]
-OutputOption = Annotated[Path, typer.Option(metavar="FILE", help="Where the model goes.")]
-OverridesOption = Annotated[
-    list[str],
-    typer.Option(
-        "-S",
-        metavar="KEY=VALUE",
-        help="Change a parameter for this call, as in `dvc exp run -S`; repeatable.",
-    ),
-]
-ParamsOption = Annotated[Path, typer.Option("--params", metavar="FILE", help="The parameter file.")]
-ProcessesOption = Annotated[
-    str,
-    typer.Option(
-        metavar="N|auto",
-        envvar="TOYPIPE_PROCESSES",
-        help="How many processes share the work; auto takes one per GPU.",
-    ),
-]
-RunsArgument = Annotated[
-    list[str], typer.Argument(metavar="[RUN]...", help="Runs, by their first letters.")
-]
-StageOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Only this stage, on the present inputs.")
-]
-UrlOption = Annotated[
-    str | None,
-    typer.Option(
-        envvar="TOYPIPE_CIFAR10_URL",
-        metavar="URL",
-        help="Where to download CIFAR-10 from, instead of the known mirrors.",
-    ),
-]
-ViewsOption = Annotated[
-    Literal[1, 2, 6], typer.Option(help="Averaged views: see evaluate.views in params.yaml.")
+URL = "Where to download CIFAR-10 from, instead of the known mirrors."
+Url = Annotated[str | None, Option(envvar="TOYPIPE_CIFAR10_URL", metavar="URL", help=URL)]
+Views = Annotated[
+    Literal[1, 2, 6], Option(help="Averaged views: see evaluate.views in params.yaml.")
 ]

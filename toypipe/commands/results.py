@@ -5,10 +5,11 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from pydantic import TypeAdapter
 
 from toypipe.commands.git import file_at, find_commit
 from toypipe.errors import ToypipeError
@@ -20,32 +21,17 @@ if TYPE_CHECKING:  # they import torch, which reading metrics does not need
 
 REPORTS = Path("data/reports")
 ACCURACY = "test.accuracy"
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
-@dataclass(frozen=True)
-class Results:
+class Results(NamedTuple):
     """The results of one run."""
 
-    name: str
-    """The commit, as the user named it, or `this run`."""
-    test: "Metrics"
-    """test.json."""
-    epochs: list["Epoch"]
-    """loss.csv."""
-    pairs: list[tuple[str, str]]
-    """confusion.csv: actual and predicted class of each image."""
-    classes: list["ClassMetrics"]
-    """per_class.csv."""
-
-    @property
-    def actual(self) -> list[str]:
-        """The class of each image."""
-        return [actual for actual, _ in self.pairs]
-
-    @property
-    def right(self) -> list[bool]:
-        """Whether each image is classified right."""
-        return [actual == predicted for actual, predicted in self.pairs]
+    name: str  # the commit, as the user named it, or `this run`
+    test: "Metrics"  # test.json
+    epochs: list["Epoch"]  # loss.csv
+    pairs: list[tuple[str, str]]  # confusion.csv: actual and predicted class of each image
+    classes: list["ClassMetrics"]  # per_class.csv
 
 
 def read_results(revision: str | None = None) -> Results:
@@ -59,19 +45,10 @@ def read_results(revision: str | None = None) -> Results:
     metrics = read_metrics("test.json", revision)
     with _opened("test.json", revision):
         test = Metrics(*(float(metrics[f"test.{field}"]) for field in Metrics._fields))
-    with _opened("loss.csv", revision) as text:
-        rows = _rows(text, Epoch._fields)
-        epochs = [Epoch(*(float(cell) if cell else None for cell in row)) for row in rows]  # type: ignore[arg-type]
-        if any(None in (row.epoch, row.train_loss, row.learning_rate) for row in epochs):
-            raise ValueError  # only the two columns of validation may be empty
-    with _opened("confusion.csv", revision) as text:
-        pairs = [(actual, predicted) for actual, predicted in _rows(text, ("actual", "predicted"))]
-    with _opened("per_class.csv", revision) as text:
-        rows = _rows(text, ("class", *ClassMetrics._fields[1:]))
-        classes = [
-            ClassMetrics(name, float(precision), float(recall), float(f1), int(support))
-            for name, precision, recall, f1, support in rows
-        ]
+    epochs = _table("loss.csv", revision, Epoch._fields, Epoch)
+    pairs = _table("confusion.csv", revision, ("actual", "predicted"), tuple[str, str])
+    columns = ("class", *ClassMetrics._fields[1:])
+    classes = _table("per_class.csv", revision, columns, ClassMetrics)
     return Results(revision or "this run", test, epochs, pairs, classes)
 
 
@@ -99,9 +76,10 @@ def percent(share: float) -> str:
 @contextmanager
 def _opened(name: str, revision: str | None) -> Iterator[str]:
     """Return the text of a file in data/reports; refuse it if the block cannot parse it."""
-    path, place = REPORTS / name, f" of {revision}" if revision else ""
+    path, place = REPORTS / name, ""
+    remedy = f"`dvc repro` or `git checkout -- {REPORTS}` restores it"
     if revision is not None:
-        commit = find_commit(revision)
+        place, remedy, commit = f" of {revision}", "name another commit", find_commit(revision)
         try:
             text = file_at(commit, path)
         except ToypipeError:
@@ -109,10 +87,8 @@ def _opened(name: str, revision: str | None) -> Iterator[str]:
                 f"the commit {revision} has no {path}, so there is nothing to compare with:"
                 " name one in which a finished `dvc repro` was committed"
             ) from None
-        remedy = "name another commit"
     elif path.exists():
         text = path.read_bytes().decode(errors="replace")
-        remedy = f"`dvc repro` or `git checkout -- {REPORTS}` restores it"
     else:
         raise ToypipeError(f"{path} does not exist: `dvc repro` makes it")
     try:
@@ -121,9 +97,11 @@ def _opened(name: str, revision: str | None) -> Iterator[str]:
         raise ToypipeError(f"{path}{place} is not what toypipe writes: {remedy}") from None
 
 
-def _rows(text: str, columns: Sequence[str]) -> list[list[str]]:
-    """Parse a table with these columns, at least one row, and as many cells in each."""
-    header, *rows = csv.reader(io.StringIO(text, newline=""))
-    if tuple(header) != tuple(columns) or not rows or {*map(len, rows)} != {len(columns)}:
-        raise ValueError
-    return rows
+def _table(name: str, revision: str | None, columns: Sequence[str], kind: type[Row]) -> list[Row]:
+    """Read a CSV file with these columns and at least one row; an empty cell is None."""
+    row_type = TypeAdapter(kind)
+    with _opened(name, revision) as text:
+        header, *rows = csv.reader(io.StringIO(text, newline=""))
+        if tuple(header) != tuple(columns) or not rows:
+            raise ValueError
+        return [row_type.validate_python([cell or None for cell in row]) for row in rows]

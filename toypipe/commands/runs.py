@@ -14,48 +14,33 @@ from toypipe.pipeline.run_store import Listed, list_runs, remove, runs_folder
 
 
 def run(keys: Sequence[str], *, clear: bool, params: Path) -> None:
-    """Do what the command was asked for.
+    """List all runs, compared with a parameter file; show the logs of some, or forget them.
 
-    Args:
-        keys: The first letters of some runs; empty for all.
-        clear: Forget them.
-        params: The parameter file that the list compares each run with.
-
-    Raises:
-        ToypipeError: A key is unknown or ambiguous.
-        BusyError: A run that should be forgotten is running; the others are forgotten.
+    `keys` are the first letters of runs, none for all. Raises ToypipeError if one is unknown or
+    ambiguous, BusyError if a run to forget is running: the others are forgotten.
     """
     found = list_runs()
-    chosen = _choose(found, keys) if keys else found
+    chosen = [] if keys else found
+    for key in keys:
+        matching = [run for run in found if run.key.startswith(key)]
+        if len(matching) != 1:
+            known = ", ".join(run.key for run in found) or "none"
+            raise ToypipeError(f"{len(matching)} runs begin with {key}; the runs are: {known}")
+        chosen += matching
     if clear:
         if busy := [run.key for run in chosen if not remove(run.key)]:
             raise BusyError(f"running, so not forgotten: {', '.join(busy)}")
         print(f"{len(chosen)} forgotten")
-    elif keys:
-        _print_logs(chosen)
-    elif found:
+    elif not found:
+        print(f"no training in {runs_folder()}")
+    elif not keys:
         _print_table(found, params)
     else:
-        print(f"no training in {runs_folder()}")
-
-
-def _choose(runs: list[Listed], keys: Sequence[str]) -> list[Listed]:
-    chosen = []
-    for key in keys:
-        found = [run for run in runs if run.key.startswith(key)]
-        if len(found) != 1:
-            known = ", ".join(run.key for run in runs) or "none"
-            raise ToypipeError(f"{len(found)} runs begin with {key}; the runs are: {known}")
-        chosen += found
-    return chosen
-
-
-def _print_logs(runs: list[Listed]) -> None:
-    for run in runs:
-        log = runs_folder() / run.key / "log.txt"
-        hardware = ", ".join(f"{name} {value}" for name, value in run.record.machine.items())
-        print(f"run {run.key}, {run.state}, {hardware}")
-        print(log.read_text(encoding="utf-8") if log.exists() else "no log", end="")
+        for run in chosen:
+            log = runs_folder() / run.key / "log.txt"
+            hardware = ", ".join(f"{name} {value}" for name, value in run.record.machine.items())
+            print(f"run {run.key}, {run.state}, {hardware}")
+            print(log.read_text(encoding="utf-8") if log.exists() else "no log", end="")
 
 
 def _print_table(runs: list[Listed], params: Path) -> None:

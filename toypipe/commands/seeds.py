@@ -4,13 +4,11 @@ Each seed is a DVC experiment of the current commit, named after the commit and 
 later calls find it.
 """
 
-import re
 import signal
 import subprocess
 import sys
 import time
 from statistics import fmean, stdev
-from typing import NamedTuple
 
 from toypipe.commands.dvc import COMMAND, environment, require_dvc
 from toypipe.commands.git import find_commit, git
@@ -19,26 +17,16 @@ from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.evaluation.statistics import welch_interval
 from toypipe.pipeline.signals import interrupts
 
-GRACE = 10.0
-"""Seconds in which DVC may end by itself after a Ctrl-C, which the terminal sends to it, too."""
+GRACE = 10.0  # seconds for DVC to end by itself after a Ctrl-C, which the terminal sends to it, too
 
 
-class Seeds(NamedTuple):
-    """The test accuracies of one commit, by seed."""
-
-    name: str
-    accuracies: dict[int, float]
-
-
-def run(count: int, against: str | None) -> tuple[Seeds, Seeds | None]:
+def run(count: int, against: str | None) -> None:
     """Train from the seeds 0 to count - 1 at this commit, except those that are done.
 
-    Returns these seeds, and all that were run at the commit `against`, if one is named.
+    Print their accuracies, and the comparison with all seeds of the commit `against`, if named.
 
-    Raises:
-        ToypipeError: The project differs from its commit, the other commit has too few seeds, or
-            a training fails.
-        Interrupted: The process was asked to end; the next call continues.
+    Raises ToypipeError if the project differs from its commit, the other commit has too few seeds,
+    or a training fails; Interrupted if asked to end: the next call continues.
     """
     require_dvc("toypipe seeds")
     commit = find_commit("HEAD")
@@ -47,7 +35,7 @@ def run(count: int, against: str | None) -> tuple[Seeds, Seeds | None]:
             f"an experiment belongs to a commit, but these changes are in none:\n{changed}\n"
             "Commit them, or put them away (git stash), and run this again"
         )
-    other = _seeds_of(against, commit, count) if against else None
+    other = _other_accuracies(against, commit, count) if against else []
     missing = [seed for seed in range(count) if seed not in _experiments(commit)]
     for turn, seed in enumerate(missing, start=1):
         if turn > 1 and (_changes() or find_commit("HEAD") != commit):
@@ -63,8 +51,17 @@ def run(count: int, against: str | None) -> tuple[Seeds, Seeds | None]:
             raise ToypipeError(
                 f"seed {seed} failed, see above. The same command starts again with this seed"
             )
-    own = _accuracies(commit)
-    return Seeds(commit[:7], {seed: own[seed] for seed in range(count)}), other
+    own = _accuracies(commit)[:count]
+    for seed, accuracy in enumerate(own):
+        print(f"seed {seed}: test accuracy {accuracy:.4f}")
+    for name, values in {commit[:7]: own, against: other}.items():
+        if values:
+            print(
+                f"{name}, {len(values)} seeds: mean {fmean(values):.4f}, standard deviation"
+                f" {stdev(values):.4f}, from {min(values):.4f} to {max(values):.4f}"
+            )
+    if other:
+        _print_difference(own, other)
 
 
 def _changes() -> str:
@@ -72,7 +69,8 @@ def _changes() -> str:
     return git("status", "--porcelain", "--untracked-files=no").rstrip()
 
 
-def _seeds_of(against: str, commit: str, count: int) -> Seeds:
+def _other_accuracies(against: str, commit: str, count: int) -> list[float]:
+    """Return the accuracies of the commit to compare with."""
     other = find_commit(against)
     if other == commit:
         raise ToypipeError(f"--against {against} is the commit you stand on: name another")
@@ -82,32 +80,27 @@ def _seeds_of(against: str, commit: str, count: int) -> Seeds:
             f"a comparison takes two seeds of {against}, and {len(accuracies)} were run. Run them:"
             f" git switch --detach {against}, toypipe seeds {count}, git switch -"
         )
-    return Seeds(against, accuracies)
+    return accuracies
 
 
 def _experiments(commit: str) -> dict[int, str]:
     """Return the hash of each seed's experiment; DVC keeps experiments as Git references."""
-    place = f"refs/exps/{commit[:2]}/{commit[2:]}/{_name(commit)}"
-    found = git("for-each-ref", "--format=%(objectname) %(refname)", f"{place}*")
-    pairs = re.findall(rf"^(\w+) {place}(\d+)$", found, re.MULTILINE)
-    return {int(seed): experiment for experiment, seed in pairs}
+    place = f"refs/exps/{commit[:2]}/{commit[2:]}/seeds-{commit[:7]}-"
+    lines = git("for-each-ref", "--format=%(refname) %(objectname)", f"{place}*").splitlines()
+    pairs = (line.removeprefix(place).split() for line in lines)
+    return {int(seed): experiment for seed, experiment in pairs if seed.isdecimal()}
 
 
-def _name(commit: str, seed: object = "") -> str:
-    return f"seeds-{commit[:7]}-{seed}"
-
-
-def _accuracies(commit: str) -> dict[int, float]:
-    return {
-        seed: float(read_metrics("test.json", experiment)[ACCURACY])
-        for seed, experiment in sorted(_experiments(commit).items())
-    }
+def _accuracies(commit: str) -> list[float]:
+    """Return the test accuracies of a commit's seeds, by ascending seed."""
+    found = sorted(_experiments(commit).items())
+    return [float(read_metrics("test.json", experiment)[ACCURACY]) for _, experiment in found]
 
 
 def _train(seed: int, commit: str) -> None:
     """Run an experiment in a folder of its own, until it or DVC ends."""
-    options = ("--temp", "--name", _name(commit, seed), "-S", f"train.seed={seed}")
-    command = [*COMMAND, "exp", "run", *options]
+    name, change = f"seeds-{commit[:7]}-{seed}", f"train.seed={seed}"
+    command = [*COMMAND, "exp", "run", "--temp", "--name", name, "-S", change]
     # DVC's output is progress, not the result.
     process = subprocess.Popen(command, env=environment(), stdout=sys.stderr)
     with interrupts.held():
@@ -120,23 +113,13 @@ def _train(seed: int, commit: str) -> None:
             process.wait()
 
 
-def say(own: Seeds, other: Seeds | None) -> None:
-    """Print each accuracy, how they vary, and whether they differ from those of the other."""
-    for seed, accuracy in own.accuracies.items():
-        print(f"seed {seed}: test accuracy {accuracy:.4f}")
-    for name, accuracies in filter(None, (own, other)):
-        values = accuracies.values()
-        print(
-            f"{name}, {len(values)} seeds: mean {fmean(values):.4f}, standard deviation"
-            f" {stdev(values):.4f}, from {min(values):.4f} to {max(values):.4f}"
-        )
-    if other:
-        change = welch_interval([*own.accuracies.values()], [*other.accuracies.values()])
-        if change is None:
-            print("neither group varies, so the noise is unknown: run more seeds")
-        else:
-            within = change.low <= 0 <= change.high
-            print(
-                f"difference {change.value:+.4f}, with 95 % confidence between {change.low:+.4f}"
-                f" and {change.high:+.4f}: {'within the' if within else 'more than'} noise"
-            )
+def _print_difference(own: list[float], other: list[float]) -> None:
+    change = welch_interval(own, other)
+    if change is None:
+        print("neither group varies, so the noise is unknown: run more seeds")
+        return
+    within = change.low <= 0 <= change.high
+    print(
+        f"difference {change.value:+.4f}, with 95 % confidence between {change.low:+.4f}"
+        f" and {change.high:+.4f}: {'within the' if within else 'more than'} noise"
+    )

@@ -37,9 +37,7 @@ def read_cifar10(
 
     The folder `raw` has the extracted data set or the archive. If neither is complete, the archive
     is downloaded to it; `watch` passes on how many bytes have arrived. All md5 sums are checked.
-
-    Raises:
-        ToypipeError: The data set is neither there nor can be downloaded.
+    Raises ToypipeError if the data set is neither there nor can be downloaded.
     """
     if (splits := _load(raw)) is None:
         archive = raw / ARCHIVE

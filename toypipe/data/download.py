@@ -28,13 +28,10 @@ def download(urls: Sequence[str], target: Path, *, size: int, md5: str) -> Itera
     """Download a file of `size` bytes, or resume where an earlier call stopped.
 
     The best source comes first. Bytes are collected in a `.part` file, which is renamed once its
-    checksum is right. Of two processes one downloads and the other waits.
+    checksum is right. Of two processes one downloads and the other waits. Yields how many bytes
+    have arrived; nothing if the file is already there.
 
-    Yields:
-        How many bytes have arrived; nothing if the file is already there.
-
-    Raises:
-        ToypipeError: All sources failed; the message has the last reason of each.
+    Raises ToypipeError if all sources failed; the message has the last reason of each.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part, lock_file = (target.with_name(target.name + suffix) for suffix in (".part", ".lock"))
@@ -135,10 +132,9 @@ def _is_right(path: Path, size: int, md5: str) -> bool:
 
 
 def _length(path: Path) -> int:
-    try:
+    with suppress(FileNotFoundError):
         return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+    return 0
 
 
 def _reason(error: BaseException) -> str:

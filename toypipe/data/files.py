@@ -28,10 +28,8 @@ DAMAGED = (
 def load_archive(path: Path, *, remedy: str) -> dict[str, Any]:
     """Read what `save_archive` wrote; no code in the file is run.
 
-    `remedy` ends a sentence and says how to make the file: "`toypipe train` makes it".
-
-    Raises:
-        ToypipeError: The file is missing, damaged or something else.
+    `remedy` ends a sentence and says how to make the file: "`toypipe train` makes it". Raises
+    ToypipeError if the file is missing, damaged or something else.
     """
     try:
         with path.open("rb") as file, warnings.catch_warnings(action="ignore"):

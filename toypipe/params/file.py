@@ -23,15 +23,10 @@ SCALARS = YAML(typ="safe", pure=True).constructor  # YAML 1.2: 1e-3 is a number,
 
 
 def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
-    """Read and validate a parameter file.
+    """Read and validate a parameter file, with changes in the grammar of `dvc exp run -S`.
 
-    Args:
-        path: A YAML file with the sections `prepare`, `train` and `evaluate`.
-        overrides: Changes for this call, with the grammar of `dvc exp run -S`.
-
-    Raises:
-        ToypipeError: The file cannot be read, or its values are unknown, missing, invalid or
-            contradictory; the message lists every problem with its line.
+    Raises ToypipeError if the file cannot be read, or if values are unknown, missing, invalid or
+    contradictory; the message lists every problem with its line.
     """
     root = _compose(path)
     lines: dict[Keys, int] = {(): root.start_mark.line + 1 if root else 1}
@@ -47,17 +42,16 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         return found
     in_file = validate(values) if overrides else found
     listed, advice = list[tuple[int, str]](), list[str]()
-    for problem in found:
-        keys, key, choice = problem.keys, ".".join(problem.keys), ".".join(problem.keys[:-1])
-        while keys not in lines:  # a missing key has the line of its section
-            keys = keys[:-1]
-        if isinstance(in_file, list) and problem in in_file:
-            place = f"{path}:{lines[keys]}"
-        else:
-            place = "-S"
-            if choice in CHOICES and problem.text.startswith(("is missing", "is unknown")):
+    for keys, text in found:
+        above = keys
+        while above not in lines:  # a missing key has the line of its section
+            above = above[:-1]
+        place = f"{path}:{lines[above]}"
+        if not isinstance(in_file, list) or (keys, text) not in in_file:
+            place, choice = "-S", ".".join(keys[:-1])
+            if choice in CHOICES and text.startswith(("is missing", "is unknown")):
                 advice = [replace_whole(choice)]  # fields of the old and the new choice are mixed
-        listed.append((lines[keys], f"{place}: {key}: {problem.text}"))
+        listed.append((lines[above], f"{place}: {'.'.join(keys)}: {text}"))
     listed.sort(key=lambda item: item[0])
     raise ToypipeError("\n".join([*(message for _, message in listed), *advice]))
 

@@ -5,25 +5,18 @@ import reprlib
 from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
 from toypipe.params.rules import CIFAR10, broken_rules, flatten
 from toypipe.params.schema import Params
 
+# The unions of the schema: `name` decides which other fields there are.
 CHOICES = ("prepare.dataset", "train.model", "train.optimizer", "train.schedule")
-"""The unions of the schema: `name` decides which other fields there are."""
-
 
 Keys = tuple[str, ...]  # that lead to a value, the outermost first
-
-
-class Problem(NamedTuple):
-    """What is wrong at one key; the text reads on after the key."""
-
-    keys: Keys
-    text: str
+Problem = tuple[Keys, str]  # what is wrong at one key; the text reads on after the key
 
 
 def validate(values: dict[str, Any]) -> Params | list[Problem]:
@@ -52,7 +45,7 @@ def validate(values: dict[str, Any]) -> Params | list[Problem]:
     valid = {key: value for key, value in flatten(values) if not f"{key}.".startswith(wrong)}
     if valid.get("prepare.dataset.name") == "cifar10":
         valid |= CIFAR10
-    problems += [Problem(tuple(key.split(".")), text) for key, text in broken_rules(valid)]
+    problems += [(tuple(key.split(".")), text) for key, text in broken_rules(valid)]
     return params if params and not problems else problems
 
 
@@ -66,10 +59,10 @@ def _keys(location: tuple[str | int, ...]) -> Keys:
 def _in_words(keys: Keys, error: Any, meant: list[str]) -> Problem:
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "missing":
-        return Problem(keys, "is missing")
+        return keys, "is missing"
     if kind == "union_tag_not_found":
         if not (found := get_close_matches("name", map(str, value), n=1)):
-            return Problem((*keys, "name"), "is missing")
+            return (*keys, "name"), "is missing"
         kind, keys, value, meant = "extra_forbidden", (*keys, *found), value[found[0]], ["name"]
     match kind:
         case "extra_forbidden":
@@ -89,4 +82,4 @@ def _in_words(keys: Keys, error: Any, meant: list[str]) -> Problem:
         case _:
             text = re.sub("^(Input|String) should", "should", error["msg"])
     guess = "".join(f", did you mean {name}?" for name in meant)
-    return Problem(keys, f"{text}{guess} (got {reprlib.repr(value)})")
+    return keys, f"{text}{guess} (got {reprlib.repr(value)})"

@@ -10,14 +10,10 @@ from toypipe.params.rules import flatten
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return values, changed the way `dvc exp run -S` changes params.yaml: by Hydra.
+    """Return a copy of values, changed the way `dvc exp run -S` changes params.yaml: by Hydra.
 
-    Args:
-        values: The values of the file; they are not modified.
-        overrides: `key=value` changes, `+key=value` adds, `~key` removes.
-
-    Raises:
-        ToypipeError: An override does not follow the grammar, names an unknown key, or is a sweep.
+    `key=value` changes, `+key=value` adds, `~key` removes. Raises ToypipeError if an override does
+    not follow the grammar, names an unknown key, or is a sweep.
     """
     try:
         # DVC calls the same functions. Hydra has no public name for applying overrides to values.

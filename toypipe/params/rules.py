@@ -63,8 +63,7 @@ RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
 def broken_rules(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield, for each broken rule, the key of the value to blame, and what is wrong with it.
 
-    Args:
-        values: Valid values by dotted key. A rule that compares a missing one is skipped.
+    `values` are valid, by dotted key. A rule that compares a missing one is skipped.
     """
     for keys, broken in RULES.items():
         found = [values.get(key) for key in keys]
@@ -73,15 +72,12 @@ def broken_rules(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def require_fit(train: TrainParams, *, size: int, images: int) -> None:
-    """Refuse parameters that the images make impossible.
+    """Raise ToypipeError for parameters that the images make impossible, with all broken rules.
 
     Args:
         train: The `train` section of params.yaml.
         size: Width and height of the images, in pixels.
         images: Number of training images, including those to hold out for validation.
-
-    Raises:
-        ToypipeError: Rules are broken; the message lists all of them.
     """
     values = dict(flatten({"train": train.model_dump()})) | {SIZE: size, IMAGES: images}
     if problems := [f"{key}: {problem}" for key, problem in broken_rules(values)]:

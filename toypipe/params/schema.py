@@ -90,9 +90,10 @@ class Sgd(PlainSgd):
     name: Literal["sgd"]
 
 
-class AdamFields(Section):
-    """The fields that Adam and AdamW share."""
+class Adam(Section):
+    """torch.optim.Adam or torch.optim.AdamW."""
 
+    name: Literal["adam", "adamw"]
     lr: Rate
     """Learning rate."""
     beta1: Fraction
@@ -101,18 +102,6 @@ class AdamFields(Section):
     """Decay of the running mean of the squared gradient."""
     weight_decay: NotNegative
     """Adam: this times the weight is added to the gradient. AdamW: shrinks the weight directly."""
-
-
-class Adam(AdamFields):
-    """torch.optim.Adam."""
-
-    name: Literal["adam"]
-
-
-class AdamW(AdamFields):
-    """torch.optim.AdamW."""
-
-    name: Literal["adamw"]
 
 
 class Muon(PlainSgd):
@@ -133,25 +122,14 @@ class Constant(Section):
     name: Literal["constant"]
 
 
-class WarmupFields(Section):
-    """The fields that the linear and the cosine schedule share."""
+class Falling(Section):
+    """The learning rate rises to the optimizer's, then falls in a line or along half a cosine."""
 
+    name: Literal["linear", "cosine"]
     warmup_epochs: NotNegative
     """Epochs in which the rate rises from almost zero to the optimizer's; may be fractional."""
     final: Annotated[float, Field(ge=0, le=1)]
     """The last learning rate, as a fraction of the highest."""
-
-
-class Linear(WarmupFields):
-    """The learning rate rises to the optimizer's, then falls in a straight line."""
-
-    name: Literal["linear"]
-
-
-class Cosine(WarmupFields):
-    """The learning rate rises to the optimizer's, then falls along half a cosine."""
-
-    name: Literal["cosine"]
 
 
 class Augment(Section):
@@ -189,9 +167,9 @@ class TrainParams(Section):
     """The loss to minimise; its target is the (smoothed) one-hot label."""
     label_smoothing: Fraction
     """Share of the one-hot label that is spread evenly over all classes."""
-    optimizer: Annotated[Sgd | Adam | AdamW | Muon, Field(discriminator="name")]
+    optimizer: Annotated[Sgd | Adam | Muon, Field(discriminator="name")]
     """How the gradient changes the weights."""
-    schedule: Annotated[Constant | Linear | Cosine, Field(discriminator="name")]
+    schedule: Annotated[Constant | Falling, Field(discriminator="name")]
     """How the learning rate changes during the run."""
     augment: Augment
     """How to vary the training images."""

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from toypipe.params.schema import Adam, AdamW, Muon, PlainSgd, Sgd
+from toypipe.params.schema import Adam, Muon, PlainSgd, Sgd
 from toypipe.training import eager_optim
 from toypipe.training.muon import FilterMuon
 
 
-def build_optimizers(model: nn.Module, params: Sgd | Adam | AdamW | Muon) -> list[Optimizer]:
+def build_optimizers(model: nn.Module, params: Sgd | Adam | Muon) -> list[Optimizer]:
     """Give every trainable parameter of a model to exactly one optimizer.
 
     Returns one optimizer, or two for Muon; each group keeps its rate as `initial_lr`. The model is
@@ -36,8 +36,8 @@ def build_optimizers(model: nn.Module, params: Sgd | Adam | AdamW | Muon) -> lis
             optimizers = [FilterMuon(filters, **fields), _sgd(groups, params.rest)]
         case Sgd():
             optimizers = [_sgd(weights, params)]
-        case Adam() | AdamW():
-            build = eager_optim.Adam if isinstance(params, Adam) else eager_optim.AdamW
+        case Adam():
+            build = eager_optim.Adam if params.name == "adam" else eager_optim.AdamW
             fields = params.model_dump(include={"lr", "weight_decay"})
             betas = (params.beta1, params.beta2)
             optimizers = [build(weights, **fields, betas=betas, fused=True, capturable=on_cuda)]

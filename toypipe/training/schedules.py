@@ -2,10 +2,10 @@
 
 import math
 
-from toypipe.params.schema import Constant, Cosine, Linear
+from toypipe.params.schema import Constant, Falling
 
 
-def rate_factor(params: Constant | Linear | Cosine, step: int, steps: int, per_epoch: int) -> float:
+def rate_factor(params: Constant | Falling, step: int, steps: int, per_epoch: int) -> float:
     """Return the factor by which the optimizer's learning rate is multiplied.
 
     With a warm-up of W steps, the first W factors are 1/W, 2/W, ... 1. From there to the last
@@ -25,5 +25,5 @@ def rate_factor(params: Constant | Linear | Cosine, step: int, steps: int, per_e
         return (step + 1) / warmup
     top = max(warmup - 1, 0)  # the step whose factor is 1
     progress = (step - top) / max(steps - 1 - top, 1)
-    fall = 1 - progress if isinstance(params, Linear) else (1 + math.cos(math.pi * progress)) / 2
+    fall = 1 - progress if params.name == "linear" else (1 + math.cos(math.pi * progress)) / 2
     return params.final + (1 - params.final) * fall

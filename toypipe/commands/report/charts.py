@@ -21,16 +21,18 @@ def bundle() -> str:
     return script.replace("</script", "<\\/script")
 
 
-def curves(columns: dict[str, str], runs: Sequence[Results], description: str) -> dict[str, Any]:
+def chart(
+    title: str, caption: str, columns: dict[str, str], runs: Sequence[Results]
+) -> dict[str, Any]:
     """Draw columns of loss.csv over the epochs; hovering shows the values of an epoch.
 
     Args:
+        title: What the chart shows; with the caption also for people who cannot see it.
+        caption: The result in a sentence.
         columns: The name of each curve, by its column.
         runs: One or two; the second is dashed.
-        description: What the chart shows, for people who cannot see it.
 
-    Returns:
-        A Vega-Lite specification. Its colours are variables of page.css.
+    Returns the title, the caption and a Vega-Lite `spec`, whose colours are variables of page.css.
     """
     spec: dict[str, Any] = json.loads(SPEC.read_text(encoding="utf-8"))
     drawn, ruler = spec["layer"]
@@ -46,13 +48,14 @@ def curves(columns: dict[str, str], runs: Sequence[Results], description: str) -
             finite = value if math.isfinite(value) else None  # JSON has no other numbers
             values.append({"epoch": epoch, "value": finite, **series})
         if points:
-            title = f"{curve}, {run.name}" if len(runs) > 1 else curve
+            label = f"{curve}, {run.name}" if len(runs) > 1 else curve
             form = {"type": "quantitative", "format": ".1%" if shares else ".4f"}
-            tooltip.append({"field": series["series"], "title": title, **form})
+            tooltip.append({"field": series["series"], "title": label, **form})
     if shares:
         drawn["encoding"]["y"]["axis"] = {"format": "%"}
     if len(columns) == 1:
         drawn["encoding"]["color"]["legend"] = None
     if len(runs[0].epochs) > MANY_EPOCHS:
         del drawn["layer"][1]
-    return {"description": description, "data": {"values": values}, **spec}
+    spec |= {"description": f"{title} over the epochs. {caption}", "data": {"values": values}}
+    return {"title": title, "caption": caption, "spec": spec}

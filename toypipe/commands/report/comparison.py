@@ -1,31 +1,33 @@
-"""A run and an earlier one: how they differ, and whether that is more than noise."""
+"""The commit and the parameters of a run, and how it differs from an earlier one."""
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from toypipe.commands.git import file_at, find_commit
-from toypipe.commands.report.provenance import PARAMS, Difference, differences
+from toypipe.commands.git import file_at, find_commit, git
 from toypipe.commands.results import Results
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.statistics import Paired, mcnemar_test
+from toypipe.params.file import flatten
 from toypipe.params.schema import Params
 
+PARAMS = Path("params.yaml")
+TRACKED = ("params.yaml", "dvc.yaml", "dvc.lock", "data/reports", "stages", "toypipe")
 SIGNIFICANT = 0.05
+
+Difference = tuple[str, str, str]
+"""A parameter, its earlier and its present value, both as params.yaml writes them."""
 
 
 class Change(NamedTuple):
     """How a run differs from an earlier one."""
 
-    gain: float
-    """By how much its test accuracy is higher."""
-    certain: bool
-    """Whether that is more than noise."""
-    paired: Paired | None
-    """Image by image; None if the test images differ, so that only the intervals compare."""
-    params: list[Difference]
-    """The parameters that differ."""
+    gain: float  # by how much its test accuracy is higher
+    certain: bool  # whether that is more than noise
+    paired: Paired | None  # image by image; None if the test images differ
+    params: list[Difference]  # those that differ
 
 
 def compare(now: Results, then: Results, params: Params) -> Change:
@@ -33,13 +35,53 @@ def compare(now: Results, then: Results, params: Params) -> Change:
 
     Results on the same images are compared by McNemar's test, others by their intervals.
     """
-    paired = mcnemar_test(then.right, now.right) if now.actual == then.actual else None
-    low = max(now.test.accuracy_low, then.test.accuracy_low)
-    apart = low > min(now.test.accuracy_high, then.test.accuracy_high)
-    certain = paired.p_value < SIGNIFICANT if paired else apart
+    if [actual for actual, _ in now.pairs] == [actual for actual, _ in then.pairs]:
+        old, new = ([actual == found for actual, found in run.pairs] for run in (then, now))
+        paired = mcnemar_test(old, new)
+        certain = paired.p_value < SIGNIFICANT
+    else:
+        paired, low = None, max(now.test.accuracy_low, then.test.accuracy_low)
+        certain = low > min(now.test.accuracy_high, then.test.accuracy_high)
     try:
-        old = YAML(typ="safe", pure=True).load(file_at(find_commit(then.name), PARAMS))
+        before = YAML(typ="safe", pure=True).load(file_at(find_commit(then.name), PARAMS))
     except (ToypipeError, YAMLError):
-        old = None
+        before = None
     gain = now.test.accuracy - then.test.accuracy
-    return Change(gain, certain, paired, differences(old, params))
+    return Change(gain, certain, paired, differences(before, params))
+
+
+def current_commit() -> tuple[str, bool]:
+    """Return the short hash of the commit, if there is one, and whether the project differs."""
+    try:
+        commit = git("rev-parse", "--short", "HEAD").strip()
+    except ToypipeError:
+        return "", True
+    return commit, bool(git("status", "--porcelain", "--", *TRACKED))
+
+
+def recorded_params() -> dict[str, Any] | None:
+    """Return the parameters in dvc.lock; None if it does not hold them all."""
+    try:
+        stages = YAML(typ="safe", pure=True).load(Path("dvc.lock"))["stages"]
+        return {name: stages[name]["params"]["params.yaml"][name] for name in Params.model_fields}
+    except (OSError, YAMLError, KeyError, TypeError):
+        return None
+
+
+def differences(then: Any, params: Params) -> list[Difference]:
+    """Compare parameters with earlier ones; there are no differences if those are unknown."""
+    if not isinstance(then, dict):
+        return []
+    old, new = dict(flatten(then)), dict(flatten(params.model_dump()))
+    return [
+        (key, written(old.get(key)), written(new.get(key)))
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+
+
+def written(value: Any) -> str:
+    """Write a parameter as params.yaml does, or `none`."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)

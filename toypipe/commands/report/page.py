@@ -10,16 +10,15 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from toypipe.commands.report import provenance
-from toypipe.commands.report.charts import bundle, curves
-from toypipe.commands.report.comparison import compare
+from toypipe.commands.report import comparison
+from toypipe.commands.report.charts import bundle, chart
 from toypipe.commands.results import Results, percent, read_results
 from toypipe.compute.devices import pick_device
 from toypipe.data.files import whole
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.drawing import picture_of, png, probability
-from toypipe.evaluation.metrics import classify, confident_mistakes
+from toypipe.evaluation.metrics import Mistake, classify, confident_mistakes
 from toypipe.networks.checkpoint import load_checkpoint
 from toypipe.params.file import flatten, read_params
 from toypipe.params.schema import EvaluateParams
@@ -36,7 +35,7 @@ def run(against: str | None) -> Path:
 
     Raises ToypipeError if this folder or that commit has no results.
     """
-    now, params = read_results(), read_params(provenance.PARAMS)
+    now, params = read_results(), read_params(comparison.PARAMS)
     then = read_results(against) if against is not None else None
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -46,25 +45,25 @@ def run(against: str | None) -> Path:
     )
     templates.filters.update(percent=percent, probability=probability, base64=b64encode)
     best = max(now.epochs, key=lambda row: row.validation_accuracy or 0.0)
-    commit, changed = provenance.current_commit()
+    commit, changed = comparison.current_commit()
     page = templates.get_template("page.html").render(
         now=now,
         then=then,
-        change=compare(now, then, params) if then else None,
+        change=comparison.compare(now, then, params) if then else None,
         train=params.train,
         dataset=getattr(params.prepare.dataset, "path", "CIFAR-10"),
         network=getattr(params.train.model, "arch", params.train.model.name),
         best=best,
         charts=_charts(now, then, best, params.train.loss),
         counts=Counter(now.pairs),
-        support=Counter(now.actual),
+        support=Counter(actual for actual, _ in now.pairs),
         confused=Counter(pair for pair in now.pairs if pair[0] != pair[1]).most_common(3),
         names=[row.name for row in now.classes] if len(now.classes) <= LARGEST_MATRIX else [],
         mistakes=_mistakes(now, params.evaluate),
         commit=commit,
         changed=changed,
-        params={key: provenance.written(value) for key, value in flatten(params.model_dump())},
-        unrecorded=provenance.differences(provenance.recorded_params(), params),
+        params={key: comparison.written(value) for key, value in flatten(params.model_dump())},
+        unrecorded=comparison.differences(comparison.recorded_params(), params),
         bundle=bundle(),
     )
     with whole(PAGE) as file:
@@ -73,29 +72,21 @@ def run(against: str | None) -> Path:
 
 
 def _charts(now: Results, then: Results | None, best: Epoch, loss: str) -> list[dict[str, Any]]:
+    runs = [now, then] if then else [now]
     first, last = now.epochs[0].train_loss, now.epochs[-1].train_loss
     course = f"went from {first:.4f} to {last:.4f}" if len(now.epochs) > 1 else f"is {last:.4f}"
     caption = f"The mean train loss {course}{' nats' if loss == 'cross_entropy' else ''}."
-    columns = {"train_loss": "training"}
-    drawn = [(f"Loss ({loss.replace('_', ' ')})", columns, caption)]
-    if best.validation_accuracy is not None:
-        columns["validation_loss"] = "validation"
-        caption = f"The best is {percent(best.validation_accuracy)}, in epoch {best.epoch:g}."
-        columns = {"validation_accuracy": "validation accuracy"}
-        drawn.append(("Validation accuracy", columns, caption))
-    runs = [now, then] if then else [now]
-    return [
-        {
-            "title": title,
-            "caption": caption,
-            "spec": curves(columns, runs, f"{title} over the epochs. {caption}"),
-        }
-        for title, columns, caption in drawn
-    ]
+    title, columns = f"Loss ({loss.replace('_', ' ')})", {"train_loss": "training"}
+    if best.validation_accuracy is None:
+        return [chart(title, caption, columns, runs)]
+    losses = chart(title, caption, {**columns, "validation_loss": "validation"}, runs)
+    caption = f"The best is {percent(best.validation_accuracy)}, in epoch {best.epoch:g}."
+    columns = {"validation_accuracy": "validation accuracy"}
+    return [losses, chart("Validation accuracy", caption, columns, runs)]
 
 
-def _mistakes(now: Results, params: EvaluateParams) -> str | list[dict[str, Any]]:
-    """Return the most confident mistakes, or why the page leaves them out."""
+def _mistakes(now: Results, params: EvaluateParams) -> str | list[tuple[Mistake, bytes]]:
+    """Return the most confident mistakes, with their pictures, or why the page leaves them out."""
     try:
         classifier = load_checkpoint(CHECKPOINT, pick_device("auto"))
         split = load_split(TEST_IMAGES)
@@ -110,12 +101,6 @@ def _mistakes(now: Results, params: EvaluateParams) -> str | list[dict[str, Any]
     if len(pairs) != len(now.pairs) or same < 0.99 * len(pairs):
         return "the results are not those of this checkpoint; `dvc repro` makes them agree."
     return [
-        {
-            "image": mistake.image,
-            "png": png(picture_of(split.images[mistake.image], largest=128)),
-            "actual": names[mistake.actual],
-            "predicted": names[mistake.predicted],
-            "probability": mistake.probability,
-        }
+        (mistake, png(picture_of(split.images[mistake.image], largest=128)))
         for mistake in confident_mistakes(logits, split, MISTAKES)
     ]
