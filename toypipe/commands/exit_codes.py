@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from toypipe.errors import ToypipeError
-from toypipe.pipeline.signals import Interrupted, interrupts
+from toypipe.pipeline.signals import AGENT, OWN_RUN, Interrupted, interrupts
 
 
 class Commands(TyperGroup):
@@ -36,10 +36,9 @@ def _fail(error: ToypipeError) -> NoReturn:
 
     An agent that toypipe did not start may print it minutes later, so one process per host does.
     """
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        own = os.environ["TORCHELASTIC_RUN_ID"] == "toypipe"
-        if own or os.environ["LOCAL_RANK"] != "0":
-            raise error
+    agent = os.environ.get(AGENT)
+    if agent == OWN_RUN or (agent is not None and os.environ["LOCAL_RANK"] != "0"):
+        raise error
     text = "\n".join([str(error), *getattr(error, "__notes__", [])])
     print(f"error: {text}", file=sys.stderr, flush=True)
     raise typer.Exit(error.exit_code) from None

@@ -7,23 +7,15 @@ during the command would be recorded as what the command used.
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from ruamel.yaml import YAML
 
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.params.file import flatten, read_params
-from toypipe.params.schema import Params
 
 CODE = Path(__file__).parents[2]
 """The folder of the code that runs; under DVC it is the current folder."""
 CONSTANT = "data/params.ok"  # its bytes never change, and a direct call works without it
-
-
-class _File(NamedTuple):
-    path: Path
-    stamp: tuple[int, ...] | None
-    md5: str | None
 
 
 class Inputs:
@@ -37,17 +29,12 @@ class Inputs:
         """
         self.stage = stage
         self._params_file, self._overrides = params_file, overrides
-        self._files = {
-            name: _File(path, _stamp(path), file_md5(path)) for name, path in _list_files(stage)
-        }
-        self._text = _read(params_file)
+        self._paths = dict(_list_files(stage))
+        self._stamps = {name: _stamp(path) for name, path in self._paths.items()}
+        self.md5 = {name: file_md5(path) for name, path in self._paths.items()}
+        self._params_md5 = file_md5(params_file)
         self.params = read_params(params_file, overrides)
         self._loaded = False
-
-    @property
-    def md5(self) -> dict[str, str | None]:
-        """The md5 of each file, by its name; None for a missing one."""
-        return {name: file.md5 for name, file in self._files.items()}
 
     def require_unchanged(self) -> None:
         """Compare the noted inputs with the current ones.
@@ -71,43 +58,35 @@ class Inputs:
         self._loaded = True
 
     def _changed_files(self) -> Iterator[str]:
-        current = dict(_list_files(self.stage))
-        for name in current.keys() - self._files.keys():
+        for name in dict(_list_files(self.stage)).keys() - self._paths.keys():
             yield f"{name} was added"
-        for name, file in self._files.items():
+        for name, path in self._paths.items():
             # An unchanged stamp means unchanged content: no need to read the file again.
-            if (now := _stamp(file.path)) == file.stamp:
-                continue
-            if not self._loaded or file_md5(file.path) != file.md5:
-                yield f"{name} was {'edited' if now else 'removed'}"
+            touched = _stamp(path) != self._stamps[name]
+            if touched and (not self._loaded or file_md5(path) != self.md5[name]):
+                yield f"{name} was {'edited' if path.exists() else 'removed'}"
 
     def _changed_params(self) -> Iterator[str]:
-        if _read(self._params_file) == self._text:
+        if file_md5(self._params_file) == self._params_md5:
             return
         try:
             params = read_params(self._params_file, self._overrides)
         except ToypipeError as error:
             yield str(error).splitlines()[0]
             return
-        then, now = tracked_values(self.stage, self.params), tracked_values(self.stage, params)
+        then, now = (dict(flatten(each.model_dump())) for each in (self.params, params))
+        own = "" if self.stage == "check" else f"{self.stage}."  # the section that DVC tracks
         for key in dict.fromkeys([*then, *now]):
-            if then.get(key) != now.get(key):
+            if key.startswith(own) and then.get(key) != now.get(key):
                 yield f"{self._params_file}: {key} was {then.get(key)}, is {now.get(key)}"
 
 
-def tracked_values(stage: str, params: Params) -> dict[str, object]:
-    """Return the parameters that DVC tracks for a stage, by dotted keys; for `check`, all."""
-    sections = params.model_dump()
-    names = sections if stage == "check" else [stage]
-    return dict(flatten({name: sections[name] for name in names}))
-
-
 def file_md5(path: Path) -> str | None:
-    """Return the md5 of a file in hexadecimal digits; None if it is missing."""
+    """Return the md5 of a file in hexadecimal digits; None if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
@@ -138,10 +117,3 @@ def _stamp(path: Path) -> tuple[int, ...] | None:
     except FileNotFoundError:
         return None
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None

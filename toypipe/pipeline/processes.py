@@ -19,9 +19,7 @@ from toypipe.compute import DeviceName
 from toypipe.compute.devices import pick_device
 from toypipe.errors import ToypipeError
 from toypipe.pipeline.gpu_lock import lock_gpus, visible_gpus
-
-OWN = "toypipe"
-"""The name of a run that `in_processes` starts: its processes leave their messages to it."""
+from toypipe.pipeline.signals import OWN_RUN
 
 
 def in_processes(wanted: str, device: DeviceName) -> None:
@@ -60,7 +58,7 @@ def _launch(count: int) -> int:
     """Start the processes and wait for them; return the exit code of the command."""
     logging.disable()  # the agent's log repeats what is printed below
     agent = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
-    agent += [f"--rdzv-id={OWN}", f"--nproc-per-node={count}", "--local-ranks-filter=0"]
+    agent += [f"--rdzv-id={OWN_RUN}", f"--nproc-per-node={count}", "--local-ranks-filter=0"]
     try:
         run.run(run.parse_args([*agent, "-m", "stages", *sys.argv[1:]]))
     except SignalException as error:

@@ -101,15 +101,12 @@ def locked(path: Path, *, seconds: float = 0) -> Iterator[bool]:
     """
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(_lock_file(path))
-    try:
+    with suppress(Timeout):
         lock.acquire(timeout=seconds, poll_interval=0.1)
-    except Timeout:
-        yield False
-        return
     try:
-        yield True
+        yield lock.is_locked
     finally:
-        lock.release()
+        lock.release()  # which does nothing where another process has it
 
 
 def _lock_file(path: Path) -> Path:

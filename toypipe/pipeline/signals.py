@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGENT = "TORCHELASTIC_RUN_ID"
-"""A variable that torchrun's agent sets for the processes that it starts."""
+"""A variable that torchrun's agent sets, to the name of the run, for the processes it starts."""
+OWN_RUN = "toypipe"
+"""That name, where toypipe itself started the agent: it prints the messages of the processes."""
 POLL = 0.5  # seconds between two checks that the starter is alive
 
 
