@@ -1,4 +1,4 @@
-# A folder of one's own, `.venv`, holds everything; `make` alone prints what there is.
+# Everything is installed into the folder `.venv`; `make` alone lists the targets.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
@@ -14,17 +14,17 @@ help: ## print this
 
 setup: $(READY) ## make .venv: the locked requirements and this package
 
-repro: $(READY) ## run what is out of date in the pipeline, record it and make data/reports/index.html
+repro: $(READY) ## run the stages that are out of date, record them and write data/reports/index.html
 	dvc repro
 	python -m stages report
 
 test: $(READY) ## run the tests, two at a time; no network, no GPU; five minutes
 	pytest --numprocesses 2 --dist worksteal
 
-integration: $(S3) ## share through S3 and train on two hosts, both on this machine; S3 is installed into .venv
+integration: $(S3) ## S3, two hosts, DVC's queue, restarts: all on this machine; adds S3 to .venv
 	pytest -m integration
 
-faults: $(READY) ## kill, edit, fill and damage at random moments; twenty minutes, a table
+faults: $(READY) ## kill, edit, fill disks and damage files at random moments; half an hour, a table
 	pytest -m faults
 	python tests/pipeline/faults.py
 
@@ -43,7 +43,7 @@ check: $(READY) ## lint, check the types and the layers of imports
 docs: $(READY) ## write docs/reference.md, docs/params.schema.json and the README's route from the code
 	python docs/generate.py
 
-lock: ## compile the locked requirements anew, for all platforms; needs uv
+lock: ## compile the locked requirements again, for all platforms; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-header --group dev pyproject.toml --output-file requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -52,7 +52,7 @@ lock: ## compile the locked requirements anew, for all platforms; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-emit-find-links --no-header benchmarks/requirements.in --output-file benchmarks/requirements.txt
 
-clean: ## remove the environment and the caches, not the data nor any result
+clean: ## remove the environment and the caches, but no data and no result
 	rm -rf $(VENV) $(PEERS) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements.lock pyproject.toml
@@ -64,7 +64,7 @@ $(READY): requirements.lock pyproject.toml
 	-$(VENV)/bin/python -m stages plots-page
 	@touch $@
 
-# Beside what is there, of which it changes nothing: as whoever keeps results in S3 adds dvc-s3.
+# It adds to the environment and changes nothing in it, as users do who keep results in S3.
 $(S3): $(READY) requirements-integration.lock
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-integration.lock
 	@touch $@

@@ -53,7 +53,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Trials:
-    """What some trials of one contender came to."""
+    """The results of some trials of one contender."""
 
     seconds: list[float] = field(default_factory=list)
     """Of each."""

@@ -105,7 +105,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Truth:
-    """What an undisturbed run has come to."""
+    """The results of an undisturbed run."""
 
     files: Mapping[str, bytes]
     """Every file below data/, by name."""
@@ -129,7 +129,7 @@ class Subject(Project):
         return copy
 
     def truth(self) -> Truth:
-        """Return what there is now."""
+        """Return the present results."""
         return Truth(self.files(), self.entries(), self.run("git", "status", "--porcelain"))
 
     def entries(self) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def await_catching(process: psutil.Process | subprocess.Popen[bytes]) -> None:
 
 
 class Arena:
-    """A project before each of its stages, what it should come to, and how long that takes."""
+    """A project before each of its stages, its right results, and the time of each stage."""
 
     def __init__(self, root: Path) -> None:
         """Run everything once, undisturbed."""
@@ -305,7 +305,7 @@ def direct(stage: str) -> list[str]:
 
 
 def wrong_entries(subject: Subject, *truths: Truth) -> list[str]:
-    """Name the stages of which dvc.lock says what no undisturbed run has come to."""
+    """Name the stages whose entry in dvc.lock differs from that of every undisturbed run."""
     try:
         entries = subject.entries()
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -339,7 +339,7 @@ def judge(
         subject: After its fault.
         what: The fault, in words.
         stage: To run this directly, instead of all under DVC.
-        truth: What it should come to, if not to parameters B.
+        truth: The right results, if not those of parameters B.
         known: What else an undisturbed run may have recorded before.
     """
     truth = truth or arena.truth
@@ -725,7 +725,7 @@ def _truth_of(arena: Arena, edit: Edit, changed: Subject) -> tuple[Truth | None,
         truth = arena.truth_of(changed)
         assert not edit.harmless or truth.files == arena.truth.files
         if edit.file in MADE and edit.change is not remove:
-            # All of the pipeline would make this file anew, the stage alone takes it as it is.
+            # The whole pipeline makes this file again; the stage alone takes it as it is.
             known.append(arena.truth_of(changed, "--single-item", edit.stage))
     else:
         return None, known

@@ -29,7 +29,7 @@ def require(tally: Tally) -> None:
 
 
 @pytest.mark.faults
-def test_a_killed_training_is_gone_on_with(arena: Arena) -> None:
+def test_a_killed_training_is_resumed(arena: Arena) -> None:
     """With DVC, at any moment: the next run ends with the bytes of one never killed."""
     require(faults.kill(arena, Random(1), "train", under_dvc=True, group=True))
 
@@ -154,7 +154,7 @@ def test_a_bad_file_is_refused(arena: Arena, stage: str, file: str, corruption: 
 
 @pytest.mark.faults
 def test_a_damaged_state_stops_nothing(arena: Arena) -> None:
-    """The training starts anew, and ends with the same bytes."""
+    """The training starts from the beginning, and ends with the same bytes."""
     require(faults.bad_state(arena, Random(7), "state.pt", "other shapes"))
 
 

@@ -1,4 +1,4 @@
-"""GPUs are had by one process at a time, whatever becomes of it."""
+"""One process at a time holds a GPU, and a dead one holds none."""
 
 import os
 import signal
@@ -89,7 +89,7 @@ def test_a_gpu_is_the_same_under_any_index() -> None:
 
 
 def test_a_killed_process_has_none(holder: "subprocess.Popen[str]") -> None:
-    """Without a chance to give anything back; whoever waits goes on, having said so in one line."""
+    """A killed process cannot release its lock; a waiting one gets it, after one line about it."""
     with start(1, TWO, seconds=0) as waiting:
         assert line(waiting, "stderr").startswith("waiting for a GPU: other commands")
         holder.kill()

@@ -35,7 +35,7 @@ LINE = re.compile(
 
 
 def training(*overrides: str) -> Iterator[Step | Epoch]:
-    """Train a little; yield what there is to show."""
+    """Train a little; yield the events to show."""
     params, split = make_train_params(*overrides), make_split(24)
     held_out = make_split(6, seed=1) if params.validation else None
     normalize = build_normalize(params.normalize, split.images)
@@ -89,8 +89,8 @@ def test_speed_is_images_over_seconds(capsys: pytest.CaptureFixture[str]) -> Non
     assert 0 < int(line["speed"].replace(",", "")) <= 500
 
 
-def test_speed_of_a_run_gone_on_with_is_this_process_s(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a hundred images, ten of which it trained on, in the fifth of a second: 50 images/s."""
+def test_speed_of_a_resumed_run_is_that_of_this_process(capsys: pytest.CaptureFixture[str]) -> None:
+    """It trained on ten of a hundred images in a fifth of a second: 50 images/s."""
 
     def slowly() -> Iterator[Step | Epoch]:
         yield Step(1, 1, 90, 100, 100, torch.zeros(10))
@@ -106,7 +106,7 @@ def test_speed_of_a_run_gone_on_with_is_this_process_s(capsys: pytest.CaptureFix
 def test_an_epoch_whose_steps_were_all_taken_earlier_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Gone on with after its last step, there is nothing to say of its speed."""
+    """Resumed after its last step, an epoch has no speed."""
     list(show(iter([Epoch(3, 0.5, 0.25, 0.75, 0.1)])))
 
     expected = (

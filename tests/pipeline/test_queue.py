@@ -46,7 +46,7 @@ def queued(recorded: Project, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def experiments(project: Project) -> dict[int, str]:
-    """Return the hash of the experiment of each seed that has come to its end."""
+    """Return the hash of each finished experiment, by its seed."""
     refs = project.run("git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps")
     commits = re.findall(r"^(\w+) refs/exps/\w\w/", refs, re.MULTILINE)
     return {int(value(project, commit, r"^  seed: (\d+)")): commit for commit in commits}

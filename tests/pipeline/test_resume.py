@@ -211,7 +211,7 @@ def test_a_dead_process_holds_nothing() -> None:
 def test_under_dvc_the_later_one_waits(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It goes on as soon as the other has ended, and finds what it has come to."""
+    """It continues as soon as the other has ended."""
     monkeypatch.setenv("DVC_STAGE", "train")
     with hold() as other:
         threading.Timer(2, other.kill).start()

@@ -139,7 +139,7 @@ def test_prepare_refuses_a_folder_that_dvc_does_not_watch(project: Project) -> N
     assert "add `- data/mine` to the deps of the stage prepare in dvc.yaml" in output
 
 
-def test_images_of_another_size_are_prepared_anew(project: Project) -> None:
+def test_images_of_another_size_are_prepared_again(project: Project) -> None:
     """DVC's run cache is blind to any parameter named `size`, so prepare must do without it."""
     for size in (24, 16):
         text = (project.path / "params.yaml").read_text()

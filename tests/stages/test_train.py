@@ -29,7 +29,7 @@ VGG = "{name: torchvision, arch: vgg11}"
 def test_what_the_images_do_not_allow_is_refused(
     changes: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message names the parameter, its value and what there is; nothing is written."""
+    """The message names the parameter, its value and the limit; nothing is written."""
     monkeypatch.chdir(tmp_path)
     with Path("train.pt").open("wb") as file:
         save_split(file, make_split(20, size=16))
