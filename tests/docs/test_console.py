@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,6 +119,26 @@ def test_what_is_copied_from_a_page_does_what_the_page_shows(
             assert printed[0] == known[0], command
             # Rows of unchanged metrics may be missing, but nothing else is printed.
             assert set(printed) - set(known) == set(), command
+
+
+def test_undo_restores_the_last_commit(project: Project) -> None:
+    """README's commands restore it after an edit that has run, and after a direct training."""
+    blocks = read_blocks(ROOT / "README.md")
+    lines = [command.text for block in blocks for command in block.commands]
+    edit, direct = (line for line in lines if line.startswith("git checkout --quiet HEAD"))
+    before = project.files()
+
+    project.edit("params.yaml", " lr: 0.01", " lr: 0.02")
+    project.run("dvc", "repro")
+    assert project.files() != before
+    project.run("bash", "-c", edit)
+    assert project.files() == before
+    project.run(sys.executable, "-m", "stages", "train", "-S", "train.epochs=1")
+    assert project.files() != before
+    project.run("bash", "-c", direct)
+    assert project.files() == before
+    assert project.run("git", "status", "--short") == ""
+    assert "up to date" in project.run("dvc", "status")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
