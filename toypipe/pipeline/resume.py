@@ -89,10 +89,7 @@ class RunFolder:
         self._cost = self._saved - start
 
     def resume(self, build: Callable[[], TrainingState]) -> TrainingState:
-        """Build a run and put it where it was saved last.
-
-        Without a sound saved state, the run is a fresh one.
-        """
+        """Build a run and put it where it was saved last, if its saved state is sound."""
         run, state = build(), distributed.broadcast(self._load())
         if state is None:
             return run
@@ -123,13 +120,9 @@ class RunFolder:
 def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[RunFolder]:
     """Lock the folder of a training, for this process and those that train with it.
 
-    Args:
-        values: What decides the result: parameters, and the md5 of data and code.
-        machine: Hardware and versions, which decide it too.
-
-    Raises:
-        BusyError: Another process runs the same training. Under DVC this waits for it instead: it
-            belongs to another experiment, and its result serves both.
+    The result is decided by `values` (parameters, and the md5 of data and code) and by `machine`
+    (hardware and versions). Raises BusyError if another process runs the same training. Under DVC
+    this waits for it instead: it belongs to another experiment, and its result serves both.
     """
     text = json.dumps([values, machine], sort_keys=True)
     key = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:12]
@@ -160,9 +153,8 @@ def kept(
 ) -> Iterator[Step | Epoch]:
     """Pass on the events of `train`; save its state regularly, at its end and on a signal.
 
-    Raises:
-        ToypipeError: The training has diverged: such a state is not saved.
-        Interrupted: A signal came; the state is saved.
+    Raises ToypipeError if the training has diverged, without saving such a state, and Interrupted
+    after a signal, with the state saved.
     """
     with interrupts.held():
         for event in events:

@@ -85,10 +85,8 @@ interrupts = _Interrupts()  # signals belong to the process, so there is one ins
 def _end_with_starter(over: threading.Event) -> None:
     """Send SIGTERM to this process when DVC dies: nobody would record its training.
 
-    A process that torchrun started ends with torchrun's agent instead.
-
-    Args:
-        over: Set when the command has ended.
+    A process that torchrun started ends with torchrun's agent instead. `over` is set when the
+    command has ended.
     """
     import psutil  # only a stage under DVC needs it
 
