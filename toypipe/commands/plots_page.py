@@ -23,8 +23,7 @@ HTML = """<!DOCTYPE html> <html lang="en"><head>
 def run() -> Path:
     """Write the page, tell DVC of it in .dvc/config.local, and return its path.
 
-    Raises:
-        ToypipeError: The folder is not a DVC project, or DVC refuses the setting.
+    Raises ToypipeError if the folder is not a DVC project, or DVC refuses the setting.
     """
     if not PAGE.parent.is_dir():
         raise ToypipeError("there is no .dvc here: run this in the folder of a DVC project")

@@ -85,10 +85,7 @@ def _cpu_name() -> str:
 
 @contextmanager
 def explained(key: str, batch_size: int) -> Iterator[None]:
-    """Turn two errors into a ToypipeError: out of memory, and no deterministic algorithm.
-
-    `key` names the parameter that holds the batch size.
-    """
+    """Turn two errors into a ToypipeError: out of memory, and no deterministic algorithm."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

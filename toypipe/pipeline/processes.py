@@ -50,7 +50,6 @@ def in_processes(wanted: str, device: DeviceName) -> None:
 
 
 def _launch(count: int) -> int:
-    """Start the processes and wait for them; return the exit code of the command."""
     logging.disable()  # the agent's log repeats what is printed below
     agent = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
     agent += [f"--rdzv-id={OWN_RUN}", f"--nproc-per-node={count}", "--local-ranks-filter=0"]

@@ -26,7 +26,7 @@ def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
         yield from events
         return
     figures = progress.TextColumn("loss {task.fields[loss]}  {task.fields[speed]} images/s ")
-    with _bar(progress.TextColumn("epoch {task.fields[epoch]}"), figures, refresh=False) as bar:
+    with _bar("epoch {task.fields[epoch]}", figures, refresh=False) as bar:
         task = bar.add_task("", total=None, epoch="", loss="", speed="")
         step, start = None, time.monotonic()
         shown = start
@@ -57,12 +57,9 @@ def show_download(events: Iterator[int]) -> Iterator[int]:
 
     Without a bar there is a line for every tenth, and every ten seconds where a tenth takes longer.
     """
-    name, figures = (
-        progress.TextColumn("downloading CIFAR-10"),
-        (progress.DownloadColumn(), progress.TransferSpeedColumn()),
-    )
+    figures = progress.DownloadColumn(), progress.TransferSpeedColumn()
     tenth, shown = -1, 0.0
-    with _bar(name, *figures, refresh=True) as bar:
+    with _bar("downloading CIFAR-10", *figures, refresh=True) as bar:
         task = bar.add_task("", total=ARCHIVE_BYTES)
         for arrived in events:
             bar.update(task, completed=arrived)
@@ -74,12 +71,11 @@ def show_download(events: Iterator[int]) -> Iterator[int]:
             yield arrived
 
 
-def _bar(*columns: progress.ProgressColumn, refresh: bool) -> progress.Progress:
+def _bar(name: str, *figures: progress.ProgressColumn, refresh: bool) -> progress.Progress:
     """Return a bar that disappears at its end; on anything but a terminal, it is disabled."""
-    first, *others = columns
-    left = (progress.TimeRemainingColumn(), progress.TextColumn("left"))
     return progress.Progress(
-        *(first, progress.BarColumn(bar_width=None), *others, *left),
+        *(progress.TextColumn(name), progress.BarColumn(bar_width=None), *figures),
+        *(progress.TimeRemainingColumn(), progress.TextColumn("left")),
         console=Console(stderr=True),
         expand=True,
         auto_refresh=refresh,

@@ -27,8 +27,8 @@ from toypipe.pipeline.signals import Interrupted, interrupts
 from toypipe.training.loop import Step, require_finite
 from toypipe.training.state import Epoch, TrainingState
 
-SOONEST, LATEST = 1.0, 55.0
-"""Seconds between two saved states: within these, saving costs half a percent of the time."""
+SOONEST, LATEST = 1.0, 55.0  # seconds between two saves; within these they cost 0.5 % of the time
+Events = Iterator[Step | Epoch]
 UNSOUND = "the saved state of this training is damaged: starting from the beginning"
 
 
@@ -145,12 +145,8 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
 
 
 def kept(
-    events: Iterator[Step | Epoch],
-    run: TrainingState,
-    folder: RunFolder,
-    params: TrainParams,
-    images: int,
-) -> Iterator[Step | Epoch]:
+    events: Events, run: TrainingState, folder: RunFolder, params: TrainParams, images: int
+) -> Events:
     """Pass on the events of `train`; save its state regularly, at its end and on a signal.
 
     Raises ToypipeError if the training has diverged, without saving such a state, and Interrupted

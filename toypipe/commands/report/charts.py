@@ -11,7 +11,6 @@ import vl_convert
 
 from toypipe.commands.results import Results
 
-SPEC = Path(__file__).with_name("chart.json")
 MANY_EPOCHS = 40  # more are drawn without points
 
 
@@ -26,15 +25,11 @@ def chart(
 ) -> dict[str, Any]:
     """Draw columns of loss.csv over the epochs; hovering shows the values of an epoch.
 
-    Args:
-        title: What the chart shows; with the caption also for people who cannot see it.
-        caption: The result in a sentence.
-        columns: The name of each curve, by its column.
-        runs: One or two; the second is dashed.
-
-    Returns the title, the caption and a Vega-Lite `spec`, whose colours are variables of page.css.
+    Title and caption also tell people who cannot see the chart what it shows. `columns` name each
+    curve, by its column. Of one or two `runs`, the second is dashed. Returns the title, the caption
+    and a Vega-Lite `spec`, whose colours are variables of page.css.
     """
-    spec: dict[str, Any] = json.loads(SPEC.read_text(encoding="utf-8"))
+    spec: dict[str, Any] = json.loads(Path(__file__).with_name("chart.json").read_bytes())
     drawn, ruler = spec["layer"]
     tooltip = ruler["encoding"]["tooltip"]
     values = list[dict[str, Any]]()
