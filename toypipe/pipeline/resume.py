@@ -104,7 +104,7 @@ class RunFolder:
             force = f"to train again, run `toypipe runs --clear {self.path.name}` first"
             self.say(f"this training is finished (run {self.path.name}): delivering it; {force}")
         else:
-            self.say(f"resuming after {place(run)}")
+            self.say(f"resuming after {_place(run)}")
         return run
 
     def _load(self) -> dict[str, Any] | None:
@@ -168,15 +168,14 @@ def kept(
                 folder.log(f"epoch {event.epoch:g}: train loss {event.train_loss:.4f}{tail}")
             if signal:
                 folder.save(run)
-                folder.log(f"stopped after {place(run)}")
-                message = f"stopped after {place(run)}; the same command resumes there"
+                folder.log(f"stopped after {_place(run)}")
+                message = f"stopped after {_place(run)}; the same command resumes there"
                 raise Interrupted(signal, message)
         if distributed.broadcast(not folder.record.finished):
             folder.save(run, finished=True)
     interrupts.raise_received("the training is finished; the same command delivers it")
 
 
-def place(run: TrainingState) -> str:
-    """Say where a run stands."""
+def _place(run: TrainingState) -> str:
     steps = f" and {run.steps} of {len(run.losses)} steps" if run.steps else ""
     return f"epoch {len(run.epochs)}{steps}"

@@ -11,8 +11,6 @@ import vl_convert
 
 from toypipe.commands.results import Results
 
-MANY_EPOCHS = 40  # more are drawn without points
-
 
 def bundle() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, from the installed package."""
@@ -50,7 +48,7 @@ def chart(
         drawn["encoding"]["y"]["axis"] = {"format": "%"}
     if len(columns) == 1:
         drawn["encoding"]["color"]["legend"] = None
-    if len(runs[0].epochs) > MANY_EPOCHS:
+    if len(runs[0].epochs) > 40:  # too many to draw with points
         del drawn["layer"][1]
     spec |= {"description": f"{title} over the epochs. {caption}", "data": {"values": values}}
     return {"title": title, "caption": caption, "spec": spec}
