@@ -35,7 +35,7 @@ class Inputs:
         self._loaded = False
 
     def require_unchanged(self) -> None:
-        """Raise InputsChangedError, which names all inputs that are not as noted, if any.
+        """Raise InputsChangedError, naming all inputs that differ from the noted ones, if any do.
 
         The first call is made when the stage has loaded everything. In that call a file that was
         written since counts as changed, even if its content is the same again: the stage may have

@@ -89,7 +89,7 @@ class RunFolder:
         self._cost = self._saved - start
 
     def resume(self, build: Callable[[], TrainingState]) -> TrainingState:
-        """Build a run and put it where it was saved last, if its saved state is sound."""
+        """Build a run and put it where it was saved last; without a sound state, it is fresh."""
         run, state = build(), distributed.broadcast(self._load())
         if state is None:
             return run
