@@ -21,8 +21,7 @@ NOISE = 32  # random images to compare on, without test images
 def run(*, checkpoint: Path, output: Path) -> str:
     """Write the network as ONNX once ONNX Runtime agrees with torch; return a sentence about it.
 
-    Raises:
-        ToypipeError: A library or the checkpoint is missing, or the answers differ.
+    Raises ToypipeError if a library or the checkpoint is missing, or the answers differ.
     """
     classifier = load_checkpoint(checkpoint, pick_device("cpu"))
     model = export_onnx(classifier)

@@ -72,7 +72,6 @@ def _find(metrics: dict[str, Any], name: str) -> Any:
 
 
 def _accuracy_at(against: str) -> Any:
-    """Return the test accuracy of another commit than the results at hand."""
     unchanged = not git("status", "--porcelain", "--", str(REPORTS))
     if find_commit(against) == find_commit("HEAD") and unchanged:
         raise ToypipeError(

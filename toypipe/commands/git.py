@@ -7,10 +7,7 @@ from toypipe.errors import ToypipeError
 
 
 def git(*arguments: str) -> str:
-    """Run Git in the current folder; return what it prints.
-
-    Raises ToypipeError, with Git's own message, if Git is not installed or fails.
-    """
+    """Run Git here and return what it prints; if it fails, its message is a ToypipeError."""
     try:
         result = subprocess.run(["git", *arguments], capture_output=True, check=False)
     except FileNotFoundError:
@@ -22,10 +19,7 @@ def git(*arguments: str) -> str:
 
 
 def find_commit(rev: str) -> str:
-    """Return the full hash of a commit, by any name that Git accepts: a branch, a tag, HEAD~1.
-
-    Raises ToypipeError if this clone has no such commit.
-    """
+    """Return a commit's full hash, by any name that Git accepts; ToypipeError if there is none."""
     git("rev-parse", "--git-dir")  # outside a repository, this says so
     try:
         return git("rev-parse", "--verify", "--end-of-options", f"{rev}^{{commit}}").strip()
@@ -38,8 +32,5 @@ def find_commit(rev: str) -> str:
 
 
 def file_at(commit: str, path: Path) -> str:
-    """Return the content of a file at a commit, by its path from the current folder.
-
-    Raises ToypipeError if the commit does not hold the file.
-    """
+    """Return a file of a commit, by its path from here; a missing one is a ToypipeError."""
     return git("show", f"{commit}:./{path.as_posix()}")

@@ -23,12 +23,9 @@ def export_onnx(classifier: Classifier) -> bytes:
     The network is on the CPU, in evaluation mode. torch.export proves that the number of images is
     free; torch's older exporter only records one example.
 
-    Returns:
-        A model from `images`, uint8 (N, 3, size, size), to `logits`, float32 (N, classes), for any
-        N from 1. Its metadata_props are `classes` (a JSON list of names), `size` and `opset`.
-
-    Raises:
-        ToypipeError: A library is missing, or the network is too large for one ONNX file.
+    The model maps `images`, uint8 (N, 3, size, size), to `logits`, float32 (N, classes), for any N
+    from 1. Its metadata_props are `classes` (a JSON list of names), `size` and `opset`. Raises
+    ToypipeError if a library is missing, or the network is too large for one ONNX file.
     """
     for name in LIBRARIES:
         if find_spec(name) is None:  # -e keeps the editable install, which `toypipe` needs

@@ -21,11 +21,7 @@ HTML = """<!DOCTYPE html> <html lang="en"><head>
 
 
 def run() -> Path:
-    """Write the page, tell DVC of it in .dvc/config.local, and return its path.
-
-    Raises:
-        ToypipeError: The folder is not a DVC project, or DVC refuses the setting.
-    """
+    """Write the page and name it in .dvc/config.local; ToypipeError if DVC refuses or is absent."""
     if not PAGE.parent.is_dir():
         raise ToypipeError("there is no .dvc here: run this in the folder of a DVC project")
     with whole(PAGE) as file:

@@ -42,10 +42,8 @@ def run(
 
     A folder stands for the images in it, `-` for the names on standard input, one per line. What
     cannot be read is named on standard error, and the others are answered. `views` is as in
-    `evaluation.metrics.predict`.
-
-    Raises:
-        ToypipeError: The checkpoint or the device is missing; at the end: something had no answer.
+    `evaluation.metrics.predict`. Raises ToypipeError if the checkpoint or the device is missing,
+    and at the end if something had no answer.
     """
     target = pick_device(device)
     classifier = load_checkpoint(checkpoint, target)

@@ -14,8 +14,7 @@ from toypipe.errors import ToypipeError
 def run() -> int:
     """Push as DVC does, then all files that its run cache names; return how many were new.
 
-    Raises:
-        ToypipeError: DVC is not installed, or cannot push.
+    Raises ToypipeError if DVC is not installed, or cannot push.
     """
     require_dvc("toypipe push")
     # DVC's command, unlike its library, explains what is wrong with a remote.

@@ -24,7 +24,6 @@ def run(count: int, against: str | None) -> None:
     """Train from the seeds 0 to count - 1 at this commit, except those that are done.
 
     Print their accuracies, and the comparison with all seeds of the commit `against`, if named.
-
     Raises ToypipeError if the project differs from its commit, the other commit has too few seeds,
     or a training fails; Interrupted if asked to end: the next call continues.
     """
@@ -70,7 +69,6 @@ def _changes() -> str:
 
 
 def _other_accuracies(against: str, commit: str, count: int) -> list[float]:
-    """Return the accuracies of the commit to compare with."""
     other = find_commit(against)
     if other == commit:
         raise ToypipeError(f"--against {against} is the commit you stand on: name another")

@@ -27,9 +27,8 @@ def run(stage: str | None) -> bool:
     """Run the pipeline, or one stage, in a clean copy and print how its outputs compare.
 
     Nothing in the project is changed, and none of its results is used. A single stage takes the
-    inputs that lie in the project. Returns whether every output is identical.
-
-    Raises ToypipeError if there is no record, it describes another project, or a stage fails.
+    inputs that lie in the project. Returns whether every output is identical. Raises ToypipeError
+    if there is no record, it describes another project, or a stage fails.
     """
     require_dvc("verify")
     if not Path("dvc.lock").exists():
@@ -128,7 +127,6 @@ def _compare(stages: Stages, copy: Path) -> bool:
 
 
 def _print_metrics(outputs: list[str], copy: Path) -> None:
-    """Print the numbers that differ in the metrics among some outputs."""
     gaps = list[float]()
     for path in map(Path, outputs):
         if path.suffix == ".json" and path.exists():

@@ -2,5 +2,4 @@
 
 from typing import Literal
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-"""A device as users name it; `auto` is the best that is available."""
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]  # auto is the best that is available

@@ -17,11 +17,8 @@ def captured(step: Step, device: torch.device) -> Step:
     """Return a function that does the same as a step; on CUDA, by one launch.
 
     The kernels of a small network take less time than the host needs to launch them one by one.
-
-    Args:
-        step: Reads and writes only tensors on the device that stay in place, and never
-            synchronises. Each combination of its arguments is captured separately.
-        device: Where it computes.
+    A step reads and writes only tensors on the device that stay in place, and never synchronises.
+    Each combination of its arguments is captured separately.
     """
     if device.type != "cuda" or distributed.world_size() > 1:  # collectives are not captured
         return step

@@ -20,9 +20,7 @@ def pick_device(name: DeviceName) -> torch.device:
 
     float32 means float32 (TF32 is off), and algorithms are chosen by the shapes of the data, never
     by which was faster today. `auto` takes CUDA where it is available, else MPS, else the CPU.
-
-    Raises:
-        ToypipeError: This machine, or this build of torch, lacks the device.
+    Raises ToypipeError if this machine, or this build of torch, lacks the device.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -87,12 +85,7 @@ def _cpu_name() -> str:
 
 @contextmanager
 def explained(key: str, batch_size: int) -> Iterator[None]:
-    """Turn two errors into a ToypipeError: out of memory, and no deterministic algorithm.
-
-    Args:
-        key: The parameter that holds the batch size.
-        batch_size: Its value.
-    """
+    """Turn two errors into a ToypipeError: out of memory, and no deterministic algorithm."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -24,8 +24,7 @@ from toypipe.errors import LostError, ToypipeError
 Value = TypeVar("Value")
 
 TIMEOUT = timedelta(minutes=2)  # how long a rank waits for the others within a step
-PATIENCE = timedelta(days=30)
-"""How long it waits in `broadcast`: rank 0 may wait for another training first."""
+PATIENCE = timedelta(days=30)  # the same in `broadcast`: rank 0 may wait for another training
 _PATIENT: list[dist.ProcessGroup] = []  # the group with this patience
 
 
@@ -43,12 +42,9 @@ def world_size() -> int:
 def process_group(device: torch.device) -> Iterator[None]:
     """Join the processes that torchrun has started; do nothing if it has started none.
 
-    Args:
-        device: Where to compute; each process on a host takes a CUDA device of its own.
-
-    Raises:
-        ToypipeError: The processes cannot connect, or there are too few devices.
-        LostError: Another process ended, or the network to it failed.
+    On CUDA, each process on a host takes a device of its own. Raises ToypipeError if the processes
+    cannot connect or there are too few devices, and LostError if another process ended or the
+    network to it failed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
         yield

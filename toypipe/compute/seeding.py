@@ -15,11 +15,8 @@ Purpose = Literal["weights", "validation", "order", "flip", "translate", "dropou
 def derive_seed(seed: int, purpose: Purpose, epoch: int = 0, rank: int = 0) -> int:
     """Return the seed for one purpose, in 0..2**63-1.
 
-    Args:
-        seed: The seed of the run.
-        purpose: What is drawn.
-        epoch: From 0; 0 for what is drawn once.
-        rank: The process, where each draws for its part of a batch.
+    `epoch` counts from 0, and is 0 for what is drawn once; `rank` is the process, where each draws
+    for its part of a batch.
     """
     suffix = f" {rank}" if rank else ""
     digest = hashlib.sha256(f"{seed} {purpose} {epoch}{suffix}".encode()).digest()

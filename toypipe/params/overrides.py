@@ -39,8 +39,7 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
             ConfigLoaderImpl._apply_overrides_to_config([override], config)  # noqa: SLF001
         else:
             text = " -S ".join(overrides)  # any of them may hold a wrong ${reference}
-            changed: Any = OmegaConf.to_container(config, resolve=True)
-            return changed  # type: ignore[no-any-return]
+            return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException, ValueError, RecursionError) as error:
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         if "is not in struct" in reason:

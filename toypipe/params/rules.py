@@ -74,10 +74,8 @@ def broken_rules(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def require_fit(train: TrainParams, *, size: int, images: int) -> None:
     """Raise ToypipeError for parameters that the images make impossible, with all broken rules.
 
-    Args:
-        train: The `train` section of params.yaml.
-        size: Width and height of the images, in pixels.
-        images: Number of training images, including those to hold out for validation.
+    `size` is the width and height of the images in pixels, `images` the number of training images,
+    including those to hold out for validation.
     """
     values = dict(flatten({"train": train.model_dump()})) | {SIZE: size, IMAGES: images}
     if problems := [f"{key}: {problem}" for key, problem in broken_rules(values)]:

@@ -52,15 +52,8 @@ def lock_gpus(count: int, gpus: Mapping[int, str]) -> Iterator[list[int]]:
     A waiting command holds no lock, so that two of them never wait for each other. A command that
     needs many GPUs may be overtaken by commands that need few.
 
-    Args:
-        count: How many.
-        gpus: The GPUs to choose from: their indices, and names that every process uses.
-
-    Yields:
-        The indices of the locked GPUs.
-
-    Raises:
-        ToypipeError: There are too few GPUs.
+    `gpus` are those to choose from: their indices, and names that every process uses. Yields the
+    indices of the locked ones. Raises ToypipeError if there are too few.
     """
     if count > len(gpus):
         raise ToypipeError(

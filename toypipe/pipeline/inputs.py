@@ -7,26 +7,24 @@ during the command would be recorded as what the command used.
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shutil import ignore_patterns
 
 from ruamel.yaml import YAML
 
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.params.file import flatten, read_params
 
-CODE = Path(__file__).parents[2]
-"""The folder of the code that runs; under DVC it is the current folder."""
+CODE = Path(__file__).parents[2]  # of the code that runs; under DVC it is the current folder
 CONSTANT = "data/params.ok"  # its bytes never change, and a direct call works without it
+# What Python and editors write while a stage runs; .dvcignore lists the same.
+IGNORED = ignore_patterns(".*", "*~", "__pycache__")
 
 
 class Inputs:
     """The parameters and the files (code and data) that dvc.yaml lists for a stage."""
 
     def __init__(self, stage: str, params_file: Path, overrides: Sequence[str]) -> None:
-        """Note everything, before the modules of the stage are imported.
-
-        Raises:
-            ToypipeError: The parameters are invalid.
-        """
+        """Note everything, before the stage is imported. Invalid parameters are a ToypipeError."""
         self.stage = stage
         self._params_file, self._overrides = params_file, overrides
         self._paths = dict(_list_files(stage))
@@ -37,17 +35,13 @@ class Inputs:
         self._loaded = False
 
     def require_unchanged(self) -> None:
-        """Compare the noted inputs with the current ones.
+        """Raise InputsChangedError, naming all inputs that differ from the noted ones, if any do.
 
         The first call is made when the stage has loaded everything. In that call a file that was
         written since counts as changed, even if its content is the same again: the stage may have
         loaded something else.
-
-        Raises:
-            InputsChangedError: Some inputs differ; the message names them all.
         """
-        changes = [*self._changed_files(), *self._changed_params()]
-        if changes:
+        if changes := [*self._changed_files(), *self._changed_params()]:
             kept = " The finished training is kept: restore the inputs, and it is delivered."
             listed = "\n".join(changes)
             raise InputsChangedError(
@@ -99,15 +93,10 @@ def _list_files(stage: str) -> Iterator[tuple[str, Path]]:
         if path.is_dir():
             for file in sorted(path.rglob("*")):
                 below = file.relative_to(path)
-                if file.is_file() and not any(map(_is_ignored, below.parts)):
+                if file.is_file() and not IGNORED(path, list(below.parts)):
                     yield f"{name}/{below.as_posix()}", file
         elif name != CONSTANT:
             yield name, path
-
-
-def _is_ignored(name: str) -> bool:
-    """Skip, as .dvcignore does, what Python and editors write while a stage runs."""
-    return name.startswith(".") or name.endswith("~") or name == "__pycache__"
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

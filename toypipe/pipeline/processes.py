@@ -25,14 +25,9 @@ from toypipe.pipeline.signals import OWN_RUN
 def in_processes(wanted: str, device: DeviceName) -> None:
     """Run this command in several processes, if the user asks for them; then end.
 
-    Args:
-        wanted: A number of processes, or `auto` for one per GPU.
-        device: Where to compute.
-
-    Raises:
-        ToypipeError: So many cannot be started.
-        SystemExit: The processes ended: 0 if all succeeded, 1 if one failed (its message is
-            printed), 128 and the signal's number after a signal.
+    `wanted` is their number, or `auto` for one per GPU. Raises ToypipeError if so many cannot be
+    started, and SystemExit when they have ended: 0 if all succeeded, 1 if one failed (its message
+    is printed), 128 and the signal's number after a signal.
     """
     if wanted != "auto" and not (wanted.isdecimal() and int(wanted) > 0):
         raise ToypipeError(
@@ -55,7 +50,6 @@ def in_processes(wanted: str, device: DeviceName) -> None:
 
 
 def _launch(count: int) -> int:
-    """Start the processes and wait for them; return the exit code of the command."""
     logging.disable()  # the agent's log repeats what is printed below
     agent = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
     agent += [f"--rdzv-id={OWN_RUN}", f"--nproc-per-node={count}", "--local-ranks-filter=0"]

@@ -5,16 +5,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from toypipe.data.cifar10 import ARCHIVE_BYTES
 from toypipe.training.loop import Step
@@ -33,8 +25,8 @@ def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
     if os.environ.get("RANK", "0") != "0":
         yield from events
         return
-    figures = TextColumn("loss {task.fields[loss]}  {task.fields[speed]} images/s ")
-    with _bar(TextColumn("epoch {task.fields[epoch]}"), figures, refresh=False) as bar:
+    figures = progress.TextColumn("loss {task.fields[loss]}  {task.fields[speed]} images/s ")
+    with _bar("epoch {task.fields[epoch]}", figures, refresh=False) as bar:
         task = bar.add_task("", total=None, epoch="", loss="", speed="")
         step, start = None, time.monotonic()
         shown = start
@@ -65,9 +57,9 @@ def show_download(events: Iterator[int]) -> Iterator[int]:
 
     Without a bar there is a line for every tenth, and every ten seconds where a tenth takes longer.
     """
-    name, figures = TextColumn("downloading CIFAR-10"), (DownloadColumn(), TransferSpeedColumn())
+    figures = progress.DownloadColumn(), progress.TransferSpeedColumn()
     tenth, shown = -1, 0.0
-    with _bar(name, *figures, refresh=True) as bar:
+    with _bar("downloading CIFAR-10", *figures, refresh=True) as bar:
         task = bar.add_task("", total=ARCHIVE_BYTES)
         for arrived in events:
             bar.update(task, completed=arrived)
@@ -79,12 +71,11 @@ def show_download(events: Iterator[int]) -> Iterator[int]:
             yield arrived
 
 
-def _bar(*columns: ProgressColumn, refresh: bool) -> Progress:
+def _bar(name: str, *figures: progress.ProgressColumn, refresh: bool) -> progress.Progress:
     """Return a bar that disappears at its end; on anything but a terminal, it is disabled."""
-    first, *others = columns
-    left = (TimeRemainingColumn(), TextColumn("left"))
-    return Progress(
-        *(first, BarColumn(bar_width=None), *others, *left),
+    return progress.Progress(
+        *(progress.TextColumn(name), progress.BarColumn(bar_width=None), *figures),
+        *(progress.TimeRemainingColumn(), progress.TextColumn("left")),
         console=Console(stderr=True),
         expand=True,
         auto_refresh=refresh,

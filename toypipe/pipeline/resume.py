@@ -27,8 +27,8 @@ from toypipe.pipeline.signals import Interrupted, interrupts
 from toypipe.training.loop import Step, require_finite
 from toypipe.training.state import Epoch, TrainingState
 
-SOONEST, LATEST = 1.0, 55.0
-"""Seconds between two saved states: within these, saving costs half a percent of the time."""
+SOONEST, LATEST = 1.0, 55.0  # seconds between two saves; within these they cost 0.5 % of the time
+Events = Iterator[Step | Epoch]
 UNSOUND = "the saved state of this training is damaged: starting from the beginning"
 
 
@@ -89,10 +89,7 @@ class RunFolder:
         self._cost = self._saved - start
 
     def resume(self, build: Callable[[], TrainingState]) -> TrainingState:
-        """Build a run and put it where it was saved last.
-
-        Without a sound saved state, the run is a fresh one.
-        """
+        """Build a run and put it where it was saved last; without a sound state, it is fresh."""
         run, state = build(), distributed.broadcast(self._load())
         if state is None:
             return run
@@ -107,7 +104,7 @@ class RunFolder:
             force = f"to train again, run `toypipe runs --clear {self.path.name}` first"
             self.say(f"this training is finished (run {self.path.name}): delivering it; {force}")
         else:
-            self.say(f"resuming after {place(run)}")
+            self.say(f"resuming after {_place(run)}")
         return run
 
     def _load(self) -> dict[str, Any] | None:
@@ -123,13 +120,9 @@ class RunFolder:
 def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[RunFolder]:
     """Lock the folder of a training, for this process and those that train with it.
 
-    Args:
-        values: What decides the result: parameters, and the md5 of data and code.
-        machine: Hardware and versions, which decide it too.
-
-    Raises:
-        BusyError: Another process runs the same training. Under DVC this waits for it instead: it
-            belongs to another experiment, and its result serves both.
+    The result is decided by `values` (parameters, and the md5 of data and code) and by `machine`
+    (hardware and versions). Raises BusyError if another process runs the same training. Under DVC
+    this waits for it instead: it belongs to another experiment, and its result serves both.
     """
     text = json.dumps([values, machine], sort_keys=True)
     key = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:12]
@@ -152,17 +145,12 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
 
 
 def kept(
-    events: Iterator[Step | Epoch],
-    run: TrainingState,
-    folder: RunFolder,
-    params: TrainParams,
-    images: int,
-) -> Iterator[Step | Epoch]:
+    events: Events, run: TrainingState, folder: RunFolder, params: TrainParams, images: int
+) -> Events:
     """Pass on the events of `train`; save its state regularly, at its end and on a signal.
 
-    Raises:
-        ToypipeError: The training has diverged: such a state is not saved.
-        Interrupted: A signal came; the state is saved.
+    Raises ToypipeError if the training has diverged, without saving such a state, and Interrupted
+    after a signal, with the state saved.
     """
     with interrupts.held():
         for event in events:
@@ -180,15 +168,14 @@ def kept(
                 folder.log(f"epoch {event.epoch:g}: train loss {event.train_loss:.4f}{tail}")
             if signal:
                 folder.save(run)
-                folder.log(f"stopped after {place(run)}")
-                message = f"stopped after {place(run)}; the same command resumes there"
+                folder.log(f"stopped after {_place(run)}")
+                message = f"stopped after {_place(run)}; the same command resumes there"
                 raise Interrupted(signal, message)
         if distributed.broadcast(not folder.record.finished):
             folder.save(run, finished=True)
     interrupts.raise_received("the training is finished; the same command delivers it")
 
 
-def place(run: TrainingState) -> str:
-    """Say where a run stands."""
+def _place(run: TrainingState) -> str:
     steps = f" and {run.steps} of {len(run.losses)} steps" if run.steps else ""
     return f"epoch {len(run.epochs)}{steps}"

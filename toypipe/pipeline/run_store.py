@@ -4,15 +4,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
-LARGEST = 2**30
-"""Bytes that all folders together may hold; the one used longest ago is removed first."""
+LARGEST = 2**30  # bytes of all folders together; the one used longest ago is removed first
 
 
 def runs_folder() -> Path:
@@ -32,8 +30,7 @@ class Record(BaseModel):
     checkpoint: str | None = None  # the md5 of the checkpoint that was written from it
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """A training as `toypipe runs` lists it."""
 
     key: str
@@ -78,7 +75,7 @@ def remove(key: str) -> bool:
     with locked(path) as free:
         if free:
             shutil.rmtree(path)
-            _lock_file(path).unlink()  # a waiting process locks the next file of that name
+            path.with_suffix(".lock").unlink()  # a waiting process locks the next file of that name
         return free
 
 
@@ -95,19 +92,13 @@ def prune(keep: str) -> None:
 def locked(path: Path, *, seconds: float = 0) -> Iterator[bool]:
     """Lock a training's folder, which is made if missing; yield False if another process has it.
 
-    Args:
-        path: The folder.
-        seconds: How long to wait for the lock; -1 for as long as it takes.
+    Waits for the lock, at most so many seconds; with -1, as long as it takes.
     """
     path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(_lock_file(path))
+    lock = FileLock(path.with_suffix(".lock"))
     with suppress(Timeout):
         lock.acquire(timeout=seconds, poll_interval=0.1)
     try:
         yield lock.is_locked
     finally:
         lock.release()  # which does nothing where another process has it
-
-
-def _lock_file(path: Path) -> Path:
-    return path.with_suffix(".lock")

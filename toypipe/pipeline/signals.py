@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-AGENT = "TORCHELASTIC_RUN_ID"
-"""A variable that torchrun's agent sets, to the name of the run, for the processes it starts."""
-OWN_RUN = "toypipe"
-"""That name, where toypipe itself started the agent: it prints the messages of the processes."""
+AGENT = "TORCHELASTIC_RUN_ID"  # torchrun's agent sets it for its processes, to the run's name
+OWN_RUN = "toypipe"  # the name where toypipe started the agent, and prints their messages itself
 POLL = 0.5  # seconds between two checks that the starter is alive
 
 
@@ -85,10 +83,8 @@ interrupts = _Interrupts()  # signals belong to the process, so there is one ins
 def _end_with_starter(over: threading.Event) -> None:
     """Send SIGTERM to this process when DVC dies: nobody would record its training.
 
-    A process that torchrun started ends with torchrun's agent instead.
-
-    Args:
-        over: Set when the command has ended.
+    A process that torchrun started ends with torchrun's agent instead. `over` is set when the
+    command has ended.
     """
     import psutil  # only a stage under DVC needs it
 

@@ -46,13 +46,8 @@ class Stage(Inputs):
 def running(name: str, params_file: Path, overrides: Sequence[str]) -> Iterator[Stage]:
     """Run a stage within the block: note its inputs, then say how to record its outputs.
 
-    Args:
-        name: Its name in dvc.yaml.
-        params_file: The parameter file.
-        overrides: Changes for this call, in the grammar of `dvc exp run -S`.
-
-    Raises:
-        ToypipeError: The parameters are invalid, or the stage fails.
+    `overrides` change parameters for this call, in the grammar of `dvc exp run -S`. Raises
+    ToypipeError if the parameters are invalid, or the stage fails.
     """
     try:
         stage = Stage(name, params_file, overrides)

@@ -11,9 +11,6 @@ import vl_convert
 
 from toypipe.commands.results import Results
 
-SPEC = Path(__file__).with_name("chart.json")
-MANY_EPOCHS = 40  # more are drawn without points
-
 
 def bundle() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, from the installed package."""
@@ -26,15 +23,11 @@ def chart(
 ) -> dict[str, Any]:
     """Draw columns of loss.csv over the epochs; hovering shows the values of an epoch.
 
-    Args:
-        title: What the chart shows; with the caption also for people who cannot see it.
-        caption: The result in a sentence.
-        columns: The name of each curve, by its column.
-        runs: One or two; the second is dashed.
-
-    Returns the title, the caption and a Vega-Lite `spec`, whose colours are variables of page.css.
+    Title and caption also tell people who cannot see the chart what it shows. `columns` name each
+    curve, by its column. Of one or two `runs`, the second is dashed. Returns the title, the caption
+    and a Vega-Lite `spec`, whose colours are variables of page.css.
     """
-    spec: dict[str, Any] = json.loads(SPEC.read_text(encoding="utf-8"))
+    spec: dict[str, Any] = json.loads(Path(__file__).with_name("chart.json").read_bytes())
     drawn, ruler = spec["layer"]
     tooltip = ruler["encoding"]["tooltip"]
     values = list[dict[str, Any]]()
@@ -55,7 +48,7 @@ def chart(
         drawn["encoding"]["y"]["axis"] = {"format": "%"}
     if len(columns) == 1:
         drawn["encoding"]["color"]["legend"] = None
-    if len(runs[0].epochs) > MANY_EPOCHS:
+    if len(runs[0].epochs) > 40:  # too many to draw with points
         del drawn["layer"][1]
     spec |= {"description": f"{title} over the epochs. {caption}", "data": {"values": values}}
     return {"title": title, "caption": caption, "spec": spec}

@@ -15,10 +15,8 @@ from toypipe.params.schema import Params
 
 PARAMS = Path("params.yaml")
 TRACKED = ("params.yaml", "dvc.yaml", "dvc.lock", "data/reports", "stages", "toypipe")
-SIGNIFICANT = 0.05
 
-Difference = tuple[str, str, str]
-"""A parameter, its earlier and its present value, both as params.yaml writes them."""
+Difference = tuple[str, str, str]  # a parameter, its earlier and present value, as in params.yaml
 
 
 class Change(NamedTuple):
@@ -38,7 +36,7 @@ def compare(now: Results, then: Results, params: Params) -> Change:
     if [actual for actual, _ in now.pairs] == [actual for actual, _ in then.pairs]:
         old, new = ([actual == found for actual, found in run.pairs] for run in (then, now))
         paired = mcnemar_test(old, new)
-        certain = paired.p_value < SIGNIFICANT
+        certain = paired.p_value < 0.05
     else:
         paired, low = None, max(now.test.accuracy_low, then.test.accuracy_low)
         certain = low > min(now.test.accuracy_high, then.test.accuracy_high)

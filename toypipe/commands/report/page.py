@@ -31,10 +31,7 @@ LARGEST_MATRIX = 40  # classes; a larger matrix is left out
 
 
 def run(against: str | None) -> Path:
-    """Write the page, with a comparison to a commit if one is named, and return its path.
-
-    Raises ToypipeError if this folder or that commit has no results.
-    """
+    """Write the page, compared with a commit if one is named; ToypipeError without results."""
     now, params = read_results(), read_params(comparison.PARAMS)
     then = read_results(against) if against is not None else None
     templates = Environment(
