@@ -38,13 +38,9 @@ def run(
     confusion_png: Writes = Path("data/reports/images/confusion.png"),
     mistakes_png: Writes = Path("data/reports/images/mistakes.png"),
 ) -> str | None:
-    """Test a network.
+    """Test a network; return a line for the user, or None in all processes but the first.
 
-    Returns:
-        A line for the user; None in all processes but the first.
-
-    Raises:
-        ToypipeError: Checkpoint and images are missing, or do not fit together.
+    Raises ToypipeError if checkpoint and images are missing, or do not fit together.
     """
     target = pick_device(device)
     with distributed.process_group(target), locked_gpu(target):

@@ -26,13 +26,9 @@ def run(
     """Read a data set and write its two splits.
 
     CIFAR-10 is read from the folder `raw`, or downloaded there: from `url` if it is given, else
-    from the known mirrors.
+    from the known mirrors. Returns a line for the user.
 
-    Returns:
-        A line for the user.
-
-    Raises:
-        ToypipeError: The images are unavailable or invalid.
+    Raises ToypipeError if the images are unavailable or invalid.
     """
     if isinstance(params.dataset, Folder):
         _require_dependency(params.dataset.path)
@@ -52,9 +48,8 @@ def run(
 
 def _find_raw(raw: Path) -> Path:
     """Use the main checkout's folder where an experiment's workspace lacks the ignored files."""
-    main = Path(os.environ.get("DVC_ROOT", "."), raw)
     here = any((raw / name).exists() for name in (ARCHIVE, EXTRACTED))
-    return raw if here else main
+    return raw if here else Path(os.environ.get("DVC_ROOT", "."), raw)
 
 
 def _require_dependency(folder: str) -> None:

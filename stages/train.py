@@ -38,13 +38,10 @@ def run(
 ) -> str | None:
     """Train a network; resume where the same training was stopped.
 
-    Returns:
-        A line for the user; None in all processes but the first.
-
-    Raises:
-        ToypipeError: Parameters, images and device do not fit together, the training diverges,
-            memory runs out, another process runs the same training, or one of several ended.
-        Interrupted: A signal came; the state is saved.
+    Returns a line for the user, or None in all processes but the first. Raises ToypipeError if
+    parameters, images and device do not fit together, the training diverges, memory runs out,
+    another process runs the same training, or one of several ended. Raises Interrupted after a
+    signal; the state is saved.
     """
     target = pick_device(device)
     values = {"params": params.model_dump(), "inputs": stage.md5}
@@ -78,7 +75,6 @@ def run(
 
 
 def _build(params: TrainParams, training: Split, device: torch.device) -> TrainingState:
-    """Return a run before its first step."""
     normalize = build_normalize(params.normalize, training.images)
     shape = Shape(training.size, len(training.classes))
     model = build_model(params.model, shape, normalize, params.seed)

@@ -18,8 +18,7 @@ def read_folder(path: Path, size: int) -> tuple[Split, Split]:
     Images are cropped and resized to `size` pixels in width and height. Hidden files, whose names
     start with a dot, are skipped; every other file must be an image.
 
-    Raises:
-        ToypipeError: A folder is missing or empty, the classes differ, or files are not images.
+    Raises ToypipeError if a folder is missing or empty, classes differ, or files are not images.
     """
     halves = {half: _list(path / half) for half in ("train", "test")}
     train, test = halves.values()

@@ -25,8 +25,7 @@ def read_picture(path: Path, size: int) -> Tensor:
     It is turned as its EXIF data says, cropped to the largest square in its middle and resized by
     bicubic interpolation that averages over the area. An image of the right size is not changed.
 
-    Raises:
-        ToypipeError: The file cannot be read as an image, or has more than 179 million pixels.
+    Raises ToypipeError for a file that is not an image, or has more than 179 million pixels.
     """
     try:
         # Pillow warns of 89 million pixels and more, which large photographs have.

@@ -42,16 +42,12 @@ def save_split(file: IO[bytes], split: Split) -> None:
     """Write a split that is on the CPU to an open file; equal splits give equal bytes."""
     # Clones: torch saves all memory behind a view.
     images = split.images.clone(memory_format=torch.channels_last)
-    content = {"images": images, "labels": split.labels.clone(), "classes": split.classes}
-    save_archive(file, content)
+    labels = split.labels.clone()
+    save_archive(file, {"images": images, "labels": labels, "classes": split.classes})
 
 
 def load_split(path: Path) -> Split:
-    """Read what `save_split` wrote.
-
-    Raises:
-        ToypipeError: The file is missing, damaged or something else.
-    """
+    """Read what `save_split` wrote; raise ToypipeError if it is missing, damaged or other."""
     remedy = "`toypipe prepare` (or `dvc repro prepare`) makes it"
     content = load_archive(path, remedy=remedy)
     if not _is_split(content):

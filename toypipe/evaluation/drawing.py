@@ -46,7 +46,8 @@ def draw_confusion(counts: Tensor, classes: Sequence[str]) -> bytes:
             left, share = start + column * cell, shares[row][column]
             # Each mistake is rare: the square root makes small shares visible.
             hue, depth = (RIGHT, share) if row == column else (WRONG, 0.8 * share**0.5)
-            draw.rectangle((left, near, left + cell - 2, far - 2), _blend(hue, max(depth, 0.03)))
+            tint = tuple(round(255 + (channel - 255) * max(depth, 0.03)) for channel in hue)
+            draw.rectangle((left, near, left + cell - 2, far - 2), tint)
             if numbered and value:
                 colour = PAPER if depth > 0.65 else INK
                 place = (left + cell // 2 - 1, near + cell // 2 - 1)
@@ -98,12 +99,6 @@ def _cut(name: str) -> str:
     """Return a class name as one short line: it was a folder's name, and can be anything."""
     line = " ".join(name.split())
     return line if len(line) <= LETTERS else f"{line[: LETTERS - 2]}.."
-
-
-def _blend(colour: tuple[int, int, int], share: float) -> tuple[int, int, int]:
-    """Return a colour mixed with white."""
-    red, green, blue = (round(255 + (channel - 255) * share) for channel in colour)
-    return red, green, blue
 
 
 def _upwards(text: str, colour: tuple[int, int, int]) -> Image.Image:

@@ -21,8 +21,7 @@ class Metrics(NamedTuple):
     accuracy: float  # share of the images that are classified right, 0..1
     accuracy_low: float  # lower end of the 95 % interval of the accuracy
     accuracy_high: float  # upper end of it
-    loss: float
-    """Cross entropy in nats, unsmoothed, mean over the images, whatever loss was trained."""
+    loss: float  # unsmoothed cross entropy in nats, mean over the images, whatever was trained
 
 
 class ClassMetrics(NamedTuple):
@@ -47,9 +46,7 @@ class Mistake(NamedTuple):
 def classify(classifier: Classifier, split: Split, *, batch_size: int, views: int) -> Tensor:
     """Return the logits for the images of a split: `predict`, on the network's device.
 
-    Raises:
-        ToypipeError: The network is for images of another size or of other classes, or memory
-            runs out.
+    Raises ToypipeError if the network is for another size or other classes, or memory runs out.
     """
     if (classifier.size, classifier.classes) != (split.size, split.classes):
         raise ToypipeError(
@@ -66,15 +63,11 @@ def classify(classifier: Classifier, split: Split, *, batch_size: int, views: in
 def predict(model: nn.Module, images: Tensor, *, batch_size: int, views: int) -> Tensor:
     """Return the mean of the logits over some views of each image.
 
-    Args:
-        model: In evaluation mode, on the device of `images`.
-        images: uint8 of shape (N, 3, size, size), in channels_last memory.
-        batch_size: Images per forward pass.
-        views: 1 for the image, 2 to add its mirror image, 6 to add both shifted by a pixel up and
-            left, and down and right.
+    The model is in evaluation mode, on the device of the images: uint8 of shape (N, 3, size, size),
+    in channels_last memory. One view is the image, two add its mirror image, six add both shifted
+    by a pixel up and left, and down and right. Several processes share the work.
 
-    Returns:
-        float32 of shape (N, classes), on the CPU. Several processes share the work.
+    Returns float32 of shape (N, classes), on the CPU.
     """
     return distributed.map_batches(
         images.split(min(batch_size, len(images))),

@@ -1,5 +1,6 @@
 """The networks. Each takes uint8 images as they are stored: its first layer normalises them."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -23,20 +24,12 @@ class Shape:
 def build_model(
     params: Toy | Torchvision | Speedrun, shape: Shape, normalize: Normalize, seed: int
 ) -> nn.Module:
-    """Build a network with fresh weights.
+    """Build a network whose first layer is `normalize` and whose weights the seed decides.
 
-    Args:
-        params: Which network.
-        shape: The size of its images and the number of its classes.
-        normalize: Its first layer.
-        seed: Decides the weights. torch's global generator is not changed.
+    It maps uint8 images (N, 3, size, size) to logits (N, classes), on the CPU, in float32 and
+    channels_last memory. torch's global generator is not changed.
 
-    Returns:
-        A module from uint8 images (N, 3, size, size) to logits (N, classes), on the CPU, in
-        float32 and channels_last memory.
-
-    Raises:
-        ToypipeError: The network does not accept images of this size.
+    Raises ToypipeError if the network does not accept images of this size.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
@@ -49,20 +42,14 @@ def build_model(
                 import torchvision  # slower to import than torch, and only needed here
 
                 network = torchvision.models.get_model(arch, num_classes=shape.classes)
-    model = nn.Sequential()
-    model.add_module("normalize", normalize)
-    model.add_module("network", network)
+    model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
     name = params.arch if isinstance(params, Torchvision) else params.name
     require_size(model, shape.size, name, "change prepare.dataset.size or train.model")
     return model.to(memory_format=torch.channels_last)
 
 
 def require_size(model: nn.Module, size: int, name: str, remedy: str) -> None:
-    """Check that a network in training mode accepts images of `size` pixels in width and height.
-
-    Raises:
-        ToypipeError: It does not; the message ends with `remedy`.
-    """
+    """Raise ToypipeError, with `remedy`, unless a network in training mode accepts this size."""
     try:
         # In evaluation mode: batch norm cannot train on one image, whatever its size.
         with torch.inference_mode():

@@ -31,8 +31,7 @@ class Header(Section):
 class Classifier:
     """A network, and what its inputs and outputs mean."""
 
-    model: nn.Module
-    """From uint8 images (N, 3, size, size) to logits (N, classes); it normalises them."""
+    model: nn.Module  # normalises uint8 images (N, 3, size, size), and maps to logits (N, classes)
     params: Toy | Torchvision | Speedrun  # which network it is
     size: int  # width and height of its images, in pixels
     classes: list[str]  # the name of each output
@@ -57,8 +56,7 @@ def save_checkpoint(file: IO[bytes], classifier: Classifier) -> None:
 def load_checkpoint(path: Path, device: torch.device) -> Classifier:
     """Rebuild a saved network on a device, in evaluation mode; no code in the file is run.
 
-    Raises:
-        ToypipeError: The file is missing, damaged or something else.
+    Raises ToypipeError if the file is missing, damaged or something else.
     """
     remedy = "`toypipe train` (or `dvc repro train`) makes it"
     content = load_archive(path, remedy=remedy)

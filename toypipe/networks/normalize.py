@@ -24,12 +24,10 @@ class Normalize(nn.Module):
 
 
 def build_normalize(kind: Literal["unit", "standard"], images: Tensor) -> Normalize:
-    """Return the first layer of a network that trains on these images.
+    """Return the first layer for images of shape (N, 3, size, size), uint8 on the CPU.
 
-    Args:
-        kind: `unit` maps 0..255 to 0..1. `standard` gives each channel mean 0 and deviation 1
-            over the images (but does not amplify a channel that hardly varies).
-        images: uint8 of shape (N, 3, size, size), on the CPU.
+    `unit` maps 0..255 to 0..1. `standard` gives each channel mean 0 and deviation 1 over the
+    images, but does not amplify a channel that hardly varies.
     """
     if kind == "unit":
         return Normalize(torch.zeros(3), torch.ones(3))

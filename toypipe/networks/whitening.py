@@ -16,13 +16,12 @@ FLOOR = 5e-4  # added to each variance, so that noise is not amplified
 
 
 class Whitening(nn.Conv2d):
-    """A convolution whose filters are computed from images, not trained.
+    """A convolution whose filters are not trained: `fit` or a checkpoint sets them.
 
     Each direction has two filters of opposite sign: an activation function passes one of them.
     """
 
     def __init__(self, channels: int = 3) -> None:
-        """Reserve the filters, which `fit` or a checkpoint sets."""
         super().__init__(channels, 2 * channels * PATCH**2, PATCH, bias=False)
         self.weight.requires_grad_(False)
 

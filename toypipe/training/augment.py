@@ -31,16 +31,14 @@ def mirror_and_shift(images: Tensor, index: Tensor, mirrored: Tensor, shifts: Te
     """Take images, each mirrored or not and then shifted, in one step.
 
     A shift moves the window, not the image: (1, 0) shows what lies one pixel further down. Beyond
-    the border it shows the reflected image, without repeating the border pixel.
+    the border it shows the reflected image, without repeating the border pixel. All tensors are on
+    one device.
 
     Args:
-        images: uint8 of shape (N, 3, size, size), in channels_last memory.
+        images: uint8 of shape (N, 3, size, size), in channels_last memory; so is the result.
         index: Which images to take: int64 of shape (n,).
         mirrored: Which of these to mirror left to right: bool of shape (n,).
         shifts: Down and right, in pixels, less than `size`: int64 of shape (n, 2).
-
-    Returns:
-        uint8 of shape (n, 3, size, size), in channels_last memory. All tensors share a device.
     """
     last = images.shape[-1] - 1
     positions = torch.arange(last + 1, device=images.device)

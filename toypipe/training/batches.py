@@ -16,7 +16,6 @@ class Batches:
     """
 
     def __init__(self, split: Split, augment: Augment, seed: int) -> None:
-        """Prepare for `start`; batches stay on the device of the split."""
         self._split, self._augment, self._seed = split, augment, seed
         self._augmented = augment.flip != "none" or augment.translate > 0
         device = split.images.device
@@ -29,19 +28,16 @@ class Batches:
     def start(self, epoch: int, taken: int = 0) -> None:
         """Start an epoch, counted from 0, or resume it after so many images were taken."""
         count, seed = len(self._split), self._seed
-        order = torch.randperm(count, generator=make_generator(seed, "order", epoch))
-        self._order.copy_(order)
+        self._order.copy_(torch.randperm(count, generator=make_generator(seed, "order", epoch)))
         if self._augmented:
             self._mirrored.copy_(draw_mirrored(count, self._augment, seed, epoch))
             self._shifts.copy_(draw_shifts(count, self._augment, seed, epoch))
         self._taken.fill_(taken)
 
     def take(self, count: int, part: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Take the next `count` images of the epoch, and return a part of them.
+        """Take the next `count` images of the epoch, and return a part of them, with labels.
 
-        Returns:
-            n images, uint8 of shape (n, 3, size, size) in channels_last memory, and their labels,
-            int64 of shape (n,).
+        The images are uint8 of shape (n, 3, size, size) in channels_last memory, labels int64 (n,).
         """
         positions = torch.arange(count, device=self._taken.device) + self._taken
         index = self._order.index_select(0, positions[part])

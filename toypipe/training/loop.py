@@ -32,8 +32,7 @@ class Step(NamedTuple):
     begun: int  # images of this pass that were trained on before it was resumed; else 0
     done: int  # images of this pass that have been trained on
     images: int  # images of this pass
-    losses: Tensor
-    """Mean loss of each batch of this pass so far, on the device: reading them waits for it."""
+    losses: Tensor  # mean loss of each batch of this pass so far; reading waits for the device
 
 
 def train_step(
@@ -75,26 +74,15 @@ def begin(model: nn.Module, params: TrainParams) -> TrainingState:
 def train(
     state: TrainingState, split: Split, validation: Split | None, params: TrainParams
 ) -> Iterator[Step | Epoch]:
-    """Train from the given state to the end, yielding after every step and every epoch.
+    """Train to the end, in place; yield progress after each step, results after each epoch.
 
     On one device, with one number of threads, the same arguments give the same weights, bit for
     bit. So does a training that was stopped at any yield, saved and resumed: all of its state is
     in `state` and torch's global generator. Several processes that train together each take a
     part of every batch, and get the same weights up to rounding.
 
-    Args:
-        state: Changed in place; on the device of `split`. At the end, its model has the weights
-            to keep.
-        split: The images to train on.
-        validation: The images to measure on after each epoch, on the same device, or None.
-        params: The `train` section of params.yaml.
-
-    Yields:
-        The progress after each step, and the results after each epoch. Nothing for a finished
-        training.
-
-    Raises:
-        ToypipeError: The loss became infinite or NaN.
+    The state and all images are on one device. At the end, the model has the weights to keep. A
+    finished training yields nothing. Raises ToypipeError if the loss becomes infinite or NaN.
     """
     loss, bfloat16 = LOSSES[params.loss], params.precision == "bfloat16"
     steps, per_epoch = _length(params, len(split))
@@ -157,10 +145,9 @@ def train(
 def require_finite(
     state: TrainingState, params: TrainParams, images: int, validation_loss: float | None = None
 ) -> None:
-    """Check that a training on so many images has not diverged. This waits for the device.
+    """Raise ToypipeError if a loss of the current pass, or a weight, is infinite or NaN.
 
-    Raises:
-        ToypipeError: A loss of the current pass, or a weight, is infinite or NaN.
+    `images` is the number of training images. This waits for the device.
     """
     losses = state.losses[: state.steps].cpu()
     weights = torch.stack([weight.detach().abs().max() for weight in state.model.parameters()])

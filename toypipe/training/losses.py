@@ -8,8 +8,7 @@ from torch import Tensor
 
 from toypipe.params.schema import LossName
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""From logits (N, classes) and target probabilities (N, classes) to a scalar."""
+Loss = Callable[[Tensor, Tensor], Tensor]  # from logits and targets, (N, classes), to a scalar
 
 
 def one_hot(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:

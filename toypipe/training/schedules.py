@@ -10,13 +10,7 @@ def rate_factor(params: Constant | Falling, step: int, steps: int, per_epoch: in
 
     With a warm-up of W steps, the first W factors are 1/W, 2/W, ... 1. From there to the last
     step the factor falls from 1 to `final`, along a line or half a cosine (Loshchilov & Hutter,
-    "SGDR", 2017, equation 5).
-
-    Args:
-        params: The schedule.
-        step: The step of the run, from 0.
-        steps: Steps of the whole run.
-        per_epoch: Steps of one epoch, in which the warm-up is measured.
+    "SGDR", 2017, equation 5). Steps count from 0; the run has `steps`, an epoch `per_epoch`.
     """
     if isinstance(params, Constant):
         return 1.0

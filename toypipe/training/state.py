@@ -14,12 +14,9 @@ class Epoch(NamedTuple):
     """The results of one pass over the training images: a row of loss.csv."""
 
     epoch: float  # passes completed: 1, 2, ...; fractional if the training ends within one
-    train_loss: float
-    """Mean over the images of this pass, each measured just before the step that used it."""
-    validation_loss: float | None
-    """The same loss after the pass, mean over the validation images; None without any."""
-    validation_accuracy: float | None
-    """Share of the validation images that are classified right, 0..1; None without any."""
+    train_loss: float  # mean over its images, each measured just before the step that used it
+    validation_loss: float | None  # the same, over the validation images; None without any
+    validation_accuracy: float | None  # share that is classified right, 0..1; None without any
     learning_rate: float  # at the last step; of the first parameter group
 
 
@@ -36,8 +33,7 @@ class TrainingState:
     steps: int = 0  # steps taken in the current pass
     losses: Tensor = field(default_factory=lambda: torch.zeros(0))
     """Mean loss of each batch of the current pass; 0 for batches to come."""
-    best_weights: dict[str, Tensor] | None = None
-    """Those after the epoch of the highest validation accuracy, if these are to be kept."""
+    best_weights: dict[str, Tensor] | None = None  # of the best epoch so far, if it is to be kept
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as tensors and plain values, for torch.save; nothing is copied.
@@ -59,10 +55,8 @@ class TrainingState:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Become the state that returned this dict, on any device.
 
-        torch's global generators are set too: dropout draws from them.
-
-        Raises:
-            ValueError: The dict is invalid; torch may raise other errors for that.
+        torch's global generators are set too: dropout draws from them. An invalid dict raises
+        ValueError, or another error of torch.
         """
         device = next(self.model.parameters()).device
         self.model.load_state_dict(state["model"])
