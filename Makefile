@@ -26,7 +26,7 @@ integration: $(S3) ## S3, two hosts, DVC's queue, restarts: all on this machine;
 
 faults: $(READY) ## kill, edit, fill disks and damage files at random moments; half an hour, a table
 	pytest -m faults
-	python tests/pipeline/faults.py
+	python tests/faults.py
 
 benchmark: $(PEERS)/.ready ## compare the training loop with six frameworks, in an environment of their own
 	$(PEERS)/bin/python benchmarks/compare.py

@@ -1,6 +1,6 @@
 """Faults on purpose, on small data: what they may cost is time, and nothing else.
 
-    python tests/pipeline/faults.py [--seed N] [--only KIND]... [--share PART]
+    python tests/faults.py [--seed N] [--only KIND]... [--share PART]
 
 Injects every kind of fault at random moments into copies of a small project, lets each go on
 undisturbed, compares everything with a project that was never disturbed, and prints a Markdown
