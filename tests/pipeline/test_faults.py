@@ -7,10 +7,10 @@ import sys
 import time
 from random import Random
 
-import faults
 import pytest
-from faults import Arena, Edit, Tally
 
+import faults
+from faults import Arena, Edit, Tally
 from synthetic import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="moments are found in /proc")
