@@ -35,10 +35,11 @@ class Counted(RunFolder):
         """Let time pass that is not this run's."""
         self._saved += seconds
 
-    def save(self, run: TrainingState, *, finished: bool = False) -> None:  # noqa: D102
+    def save(self, run: TrainingState, *, finished: bool = False) -> str:  # noqa: D102
         start = time.perf_counter()
-        super().save(run, finished=finished)
+        where = super().save(run, finished=finished)
         self.saved, self.seconds = self.saved + 1, self.seconds + time.perf_counter() - start
+        return where
 
 
 def main(epochs: float) -> None:

@@ -16,7 +16,6 @@ __version__ = "0.1.0"
 
 PARAMS = Path("params.yaml")
 CHECKPOINT = Path("data/model/checkpoint.pt")
-ONNX = Path("data/model/model.onnx")
 DIFFERENT = 4  # exit code of verify and gate: they compared, and found a difference
 
 app = typer.Typer(
@@ -154,7 +153,7 @@ def predict(
 def export(
     file_format: opt.Format = "onnx",  # noqa: ARG001 - the only one; scripts name it
     checkpoint: opt.Checkpoint = CHECKPOINT,
-    output: opt.Output = ONNX,
+    output: opt.Output = Path("data/model/model.onnx"),
 ) -> None:
     """Write the network for other programs, after checking that it gives the same answers.
 

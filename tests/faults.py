@@ -617,10 +617,10 @@ def edits(arena: Arena) -> list[Edit]:
     root = arena.before["check"].path
     pipeline = YAML(typ="safe", pure=True).load(root / "dvc.yaml")
     modules = [
-        next(path.relative_to(root).as_posix() for path in sorted(below) if path.stat().st_size)
+        next(path.relative_to(root).as_posix() for path in sorted(below) if path.read_bytes())
         for name in pipeline["stages"]["train"]["deps"]
-        if (below := [*(root / name).glob("*.py"), *root.glob(name)])
-        and name.startswith(("stages", "toypipe"))
+        if name.startswith(("stages", "toypipe"))
+        and (below := [root / name] if name.endswith(".py") else [*(root / name).glob("*.py")])
     ]
     found = [
         Edit(stage, "params.yaml", change)

@@ -163,14 +163,23 @@ def test_dvc_runs_it_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_an_impossible_number_is_refused(
-    project: Project, options: list[str], status: int, expected: str
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    status: int,
+    expected: str,
 ) -> None:
-    """One paragraph, from whichever process: 2 before they start, 1 after; no result is lost."""
+    """One paragraph, from whichever process: 2 before they start, 1 after; no result is lost.
+
+    Under DVC it says how to restore the outputs that DVC removed.
+    """
+    monkeypatch.setenv("DVC_STAGE", "train")
     before = project.files()
     said = project.run(*TRAIN, *options, status=status)
 
     assert re.search(expected, said)
     assert said.count("error:") == 1
+    assert said.count("dvc checkout") == 1
     assert "Traceback" not in said
     assert project.files() == before
 

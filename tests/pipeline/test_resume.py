@@ -16,7 +16,7 @@ from toypipe.errors import BusyError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
 from toypipe.pipeline.resume import RunFolder, claimed
-from toypipe.pipeline.run_store import list_runs, remove, runs_folder
+from toypipe.pipeline.run_store import list_runs, read_record, remove, runs_folder
 from toypipe.training.loop import begin
 from toypipe.training.state import Epoch, TrainingState
 
@@ -94,6 +94,7 @@ def test_a_damaged_state_is_not_used(
         state.write_bytes(state.read_bytes()[:5000] if damage is None else damage)
 
         assert folder.resume(make_run).epochs == []
+        assert not read_record(folder.path).finished
     assert "is damaged: starting from the beginning" in capsys.readouterr().err
 
 
@@ -156,7 +157,7 @@ def test_a_damaged_record_is_empty(content: bytes) -> None:
         (folder.path / "run.json").write_bytes(content)
     assert len(list_runs()) == 1
     with claimed(VALUES, MACHINE) as folder:
-        assert folder.record.values == VALUES
+        assert read_record(folder.path).values == VALUES
         assert len(folder.resume(make_run).epochs) == 1
 
 

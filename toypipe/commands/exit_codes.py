@@ -36,9 +36,15 @@ def _fail(error: ToypipeError) -> NoReturn:
 
     An agent that toypipe did not start may print it minutes later, so one process per host does.
     """
+    text = str(error)
+    if os.environ.get("DVC_STAGE") in {"train", "evaluate"}:  # the others' outputs stay (persist)
+        text += (
+            "\nDVC removed the earlier outputs of this stage before it ran. To restore them:"
+            " `dvc checkout` and `git checkout -- data/reports`."
+        )
     agent = os.environ.get(AGENT)
     if agent == OWN_RUN or (agent is not None and os.environ["LOCAL_RANK"] != "0"):
+        error.args = (text,)
         raise error
-    text = "\n".join([str(error), *getattr(error, "__notes__", [])])
     print(f"error: {text}", file=sys.stderr, flush=True)
     raise typer.Exit(error.exit_code) from None

@@ -27,7 +27,8 @@ class Inputs:
         """Note everything, before the stage is imported. Invalid parameters are a ToypipeError."""
         self.stage = stage
         self._params_file, self._overrides = params_file, overrides
-        self._paths = dict(_list_files(stage))
+        self._dependencies = _list_dependencies(stage)
+        self._paths = dict(_files(self._dependencies))
         self._stamps = {name: _stamp(path) for name, path in self._paths.items()}
         self.md5 = {name: file_md5(path) for name, path in self._paths.items()}
         self._params_md5 = file_md5(params_file)
@@ -42,17 +43,18 @@ class Inputs:
         loaded something else.
         """
         if changes := [*self._changed_files(), *self._changed_params()]:
+            trained = self._loaded and self.stage == "train"
             kept = " The finished training is kept: restore the inputs, and it is delivered."
             listed = "\n".join(changes)
             raise InputsChangedError(
                 f"the inputs of {self.stage} changed while it ran:\n{listed}\nNothing was written,"
                 " because DVC would record the new inputs with results of the old ones. Run it"
-                f" again.{kept if self.stage == 'train' else ''}"
+                f" again.{kept if trained else ''}"
             )
         self._loaded = True
 
     def _changed_files(self) -> Iterator[str]:
-        for name in dict(_list_files(self.stage)).keys() - self._paths.keys():
+        for name in dict(_files(self._dependencies)).keys() - self._paths.keys():
             yield f"{name} was added"
         for name, path in self._paths.items():
             # An unchanged stamp means unchanged content: no need to read the file again.
@@ -84,19 +86,25 @@ def file_md5(path: Path) -> str | None:
         return None
 
 
-def _list_files(stage: str) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each file that dvc.yaml lists for a stage, folders expanded."""
+def _list_dependencies(stage: str) -> dict[str, Path]:
+    """Return the files and folders that dvc.yaml lists for a stage, by their names there."""
     here = Path("dvc.yaml")
     pipeline = YAML(typ="safe", pure=True).load(here if here.exists() else CODE / here)
-    for name in map(str, pipeline.get("stages", {}).get(stage, {}).get("deps", [])):
-        path = CODE / name if name.startswith(("stages/", "toypipe/")) else Path(name)
-        if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                below = file.relative_to(path)
-                if file.is_file() and not IGNORED(path, list(below.parts)):
-                    yield f"{name}/{below.as_posix()}", file
-        elif name != CONSTANT:
+    names = map(str, pipeline.get("stages", {}).get(stage, {}).get("deps", []))
+    code = ("stages/", "toypipe/")
+    return {n: CODE / n if n.startswith(code) else Path(n) for n in names if n != CONSTANT}
+
+
+def _files(dependencies: dict[str, Path]) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each dependency, folders as the files in them."""
+    for name, path in dependencies.items():
+        if not path.is_dir():
             yield name, path
+            continue
+        for file in sorted(path.rglob("*")):
+            below = file.relative_to(path)
+            if file.is_file() and not IGNORED(path, list(below.parts)):
+                yield f"{name}/{below.as_posix()}", file
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

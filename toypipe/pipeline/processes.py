@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 
 import torch
 from torch.distributed import run
@@ -19,7 +20,7 @@ from toypipe.compute import DeviceName
 from toypipe.compute.devices import pick_device
 from toypipe.errors import ToypipeError
 from toypipe.pipeline.gpu_lock import lock_gpus, visible_gpus
-from toypipe.pipeline.signals import OWN_RUN
+from toypipe.pipeline.signals import OWN_RUN, SIGNALS
 
 
 def in_processes(wanted: str, device: DeviceName) -> None:
@@ -53,30 +54,33 @@ def _launch(count: int) -> int:
     logging.disable()  # the agent's log repeats what is printed below
     agent = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
     agent += [f"--rdzv-id={OWN_RUN}", f"--nproc-per-node={count}", "--local-ranks-filter=0"]
-    try:
-        run.run(run.parse_args([*agent, "-m", "stages", *sys.argv[1:]]))
-    except SignalException as error:
-        return 128 + int(error.sigval)  # process 0 has said where it stopped
-    except ChildFailedError as error:
-        print(_explain(list(error.failures.values())), file=sys.stderr)
-        return 1
+    agent += ["--signals-to-handle=SIGINT,SIGTERM"]
+    with TemporaryDirectory(prefix="toypipe-") as folder:
+        command = [f"--log-dir={folder}", "-m", "stages", *sys.argv[1:]]
+        try:
+            run.run(run.parse_args([*agent, *command]))
+        except SignalException as error:
+            return 128 + int(error.sigval)  # process 0 has said where it stopped
+        except ChildFailedError as error:
+            return _explain(list(error.failures.values()))
     return 0
 
 
-def _explain(failures: Sequence[ProcessFailure]) -> str:
-    """Say what happened to the process that failed first: its end made the others end."""
+def _explain(failures: Sequence[ProcessFailure]) -> int:
+    """Print why the first process failed, which made the others end; return the exit code."""
     causes = [failure for failure in failures if not _left_by(failure).startswith("LostError")]
     cause = min(causes or failures, key=lambda failure: failure.timestamp)
-    if cause.exitcode < 0:
-        return (
-            f"error: process {cause.local_rank} was killed ({cause.signal_name()}); the same"
-            " command resumes from the last saved state"
-        )
+    if cause.exitcode in {128 + number for number in SIGNALS}:
+        return cause.exitcode  # a signal to one process interrupts all, and process 0 says where
     name, _, text = _left_by(cause).partition(": ")
-    if hasattr(errors, name):
-        return f"error: {text}"
-    left = cause.error_file_data["message"]  # a defect: process 0 has printed its own traceback
-    return left["extraInfo"]["py_callstack"] if cause.local_rank and isinstance(left, dict) else ""
+    if cause.exitcode < 0:
+        text = f"process {cause.local_rank} was killed ({cause.signal_name()}); the same"
+        print(f"error: {text} command resumes from the last saved state", file=sys.stderr)
+    elif hasattr(errors, name):
+        print(f"error: {text}", file=sys.stderr)
+    elif cause.local_rank > 0 and isinstance(left := cause.error_file_data["message"], dict):
+        print(left["extraInfo"]["py_callstack"], file=sys.stderr)  # process 0 prints its own
+    return 1
 
 
 def _left_by(failure: ProcessFailure) -> str:

@@ -22,7 +22,7 @@ from toypipe.compute import distributed
 from toypipe.data.files import DAMAGED, json_bytes, load_archive, whole
 from toypipe.errors import BusyError, ToypipeError
 from toypipe.params.schema import TrainParams
-from toypipe.pipeline.run_store import Record, locked, prune, read_record, runs_folder
+from toypipe.pipeline.run_store import locked, prune, read_record, runs_folder
 from toypipe.pipeline.signals import Interrupted, interrupts
 from toypipe.training.loop import Step, require_finite
 from toypipe.training.state import Epoch, TrainingState
@@ -41,16 +41,11 @@ class RunFolder:
         self._writes = writes
         self._saved, self._cost = time.monotonic(), 0.025  # a guess: the first save after 5 s
 
-    @property
-    def record(self) -> Record:
-        """The content of run.json; an empty record where it is missing or damaged."""
-        return read_record(self.path)
-
     def note(self, **changes: Any) -> None:
-        """Change fields of run.json."""
+        """Change fields of run.json; a full disk costs the note, not the training."""
         if self._writes:
-            record = self.record.model_copy(update=changes)
-            with whole(self.path / "run.json") as file:
+            record = read_record(self.path).model_copy(update=changes)
+            with suppress(OSError), whole(self.path / "run.json") as file:
                 file.write(json_bytes(record.model_dump()))
 
     def say(self, text: str) -> None:
@@ -70,12 +65,15 @@ class RunFolder:
         interval = min(LATEST, max(SOONEST, 200 * self._cost))
         return self._writes and time.monotonic() - self._saved > interval
 
-    def save(self, run: TrainingState, *, finished: bool = False) -> None:
-        """Write the state to the disk, safe from a power cut. All processes must call this."""
+    def save(self, run: TrainingState, *, finished: bool = False) -> str:
+        """Write the state to the disk, safe from a power cut. All processes must call this.
+
+        Returns where the same command continues, in words.
+        """
         start = time.monotonic()
-        state = run.state_dict()
+        state, where = run.state_dict(), "there"
         if not self._writes:
-            return
+            return where
         try:
             with whole(self.path / "state.pt") as file:
                 torch.save(state, file)
@@ -84,14 +82,17 @@ class RunFolder:
             done = run.epochs[-1].epoch if run.epochs else 0
             self.note(epoch=done + run.steps / max(len(run.losses), 1), finished=finished)
         except OSError as error:
-            self.say(f"the state could not be saved ({error.strerror}); the training continues")
+            self.say(f"the state could not be saved ({error.strerror})")
+            where = "from the state that was saved before"
         self._saved = time.monotonic()
         self._cost = self._saved - start
+        return where
 
     def resume(self, build: Callable[[], TrainingState]) -> TrainingState:
         """Build a run and put it where it was saved last; without a sound state, it is fresh."""
         run, state = build(), distributed.broadcast(self._load())
         if state is None:
+            self.note(finished=False, epoch=0.0)
             return run
         try:
             run.load_state_dict(state)
@@ -99,8 +100,9 @@ class RunFolder:
             raise  # the state is sound
         except DAMAGED:
             self.say(UNSOUND)
+            self.note(finished=False, epoch=0.0)
             return build()
-        if self.record.finished:
+        if read_record(self.path).finished:
             force = f"to train again, run `toypipe runs --clear {self.path.name}` first"
             self.say(f"this training is finished (run {self.path.name}): delivering it; {force}")
         else:
@@ -134,7 +136,7 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
     with ExitStack() as stack:
         # One second, because `toypipe runs` holds each lock for a moment.
         if not stack.enter_context(locked(path, seconds=1)):
-            who = f"process {folder.record.pid} is running exactly this training (run {key})"
+            who = f"process {read_record(path).pid} is running exactly this training (run {key})"
             if "DVC_STAGE" not in os.environ:
                 raise BusyError(f"{who}: wait for it, or stop it")
             print(f"{who}: waiting for its result", file=sys.stderr, flush=True)
@@ -167,11 +169,11 @@ def kept(
                 tail = "" if accuracy is None else f", validation accuracy {accuracy:.4f}"
                 folder.log(f"epoch {event.epoch:g}: train loss {event.train_loss:.4f}{tail}")
             if signal:
-                folder.save(run)
+                where = folder.save(run)
                 folder.log(f"stopped after {_place(run)}")
-                message = f"stopped after {_place(run)}; the same command resumes there"
+                message = f"stopped after {_place(run)}; the same command resumes {where}"
                 raise Interrupted(signal, message)
-        if distributed.broadcast(not folder.record.finished):
+        if distributed.broadcast(not read_record(folder.path).finished):
             folder.save(run, finished=True)
     interrupts.raise_received("the training is finished; the same command delivers it")
 

@@ -51,9 +51,9 @@ def list_runs() -> list[Listed]:
     """Return all trainings, the one used last first."""
     runs = []
     for path in runs_folder().glob("*/"):
-        record = read_record(path)
         with locked(path) as free:
-            state = "finished" if record.finished else "paused"
+            record = read_record(path)
+        state = "finished" if record.finished else "paused"
         size = 0
         for file in path.iterdir():
             with suppress(FileNotFoundError):  # a temporary file that has just been renamed

@@ -7,14 +7,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import psutil
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-AGENT = "TORCHELASTIC_RUN_ID"  # torchrun's agent sets it for its processes, to the run's name
-OWN_RUN = "toypipe"  # the name where toypipe started the agent, and prints their messages itself
+AGENT = "TORCHELASTIC_RUN_ID"  # torchrun's agent sets it for its processes: the name of the run
+OWN_RUN = "toypipe"  # that name, if toypipe started the agent: then it prints all messages
 POLL = 0.5  # seconds between two checks that the starter is alive
 
 
@@ -100,7 +97,7 @@ def _end_with_starter(over: threading.Event) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _is_dvc(process: "psutil.Process") -> bool:
+def _is_dvc(process: Any) -> bool:
     """Tell DVC from the shells between it and this stage, and from init, which adopts orphans."""
     import psutil
 

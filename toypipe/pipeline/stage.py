@@ -1,8 +1,6 @@
 """How a stage runs safely: its inputs are guarded, and its outputs appear together or not at all.
 
-with running("train", params_file, overrides) as stage:
-    from stages import train  # only now: the stage's code is one of its guarded inputs
-    train.run(stage, stage.params.train, ...)
+Import the stage within `running`, because its code is one of the guarded inputs.
 """
 
 import os
@@ -13,8 +11,8 @@ from pathlib import Path
 from typing import IO, Annotated
 
 from toypipe.data.files import whole
-from toypipe.errors import ToypipeError
 from toypipe.pipeline.inputs import Inputs
+from toypipe.pipeline.signals import interrupts
 
 Reads = Annotated[Path, "reads"]  # a file that a stage reads; a test compares dvc.yaml
 Writes = Annotated[Path, "writes"]  # a file that a stage writes; likewise
@@ -33,12 +31,13 @@ class Stage(Inputs):
 
         None appears if the block fails, or if the inputs have changed: InputsChangedError.
         """
-        with ExitStack() as stack:
+        with ExitStack() as renamed, ExitStack() as stack:
             files = [stack.enter_context(whole(path)) for path in paths]
             yield files
             for file in files:
                 file.flush()  # a full disk shows here, before any file has its name
             self.require_unchanged()
+            renamed.enter_context(interrupts.held())  # no signal comes between two renames
         self.published = True
 
 
@@ -49,22 +48,13 @@ def running(name: str, params_file: Path, overrides: Sequence[str]) -> Iterator[
     `overrides` change parameters for this call, in the grammar of `dvc exp run -S`. Raises
     ToypipeError if the parameters are invalid, or the stage fails.
     """
-    try:
-        stage = Stage(name, params_file, overrides)
-        yield stage
-    except ToypipeError as error:
-        if os.environ.get("DVC_STAGE", "check") != "check":
-            error.add_note(
-                "DVC removed the earlier outputs of this stage before it ran. To restore them:"
-                " `dvc checkout` and `git checkout -- data/reports`."
-            )
-        raise
+    stage = Stage(name, params_file, overrides)
+    yield stage
     if stage.published and name != "check":
         _say_how_to_record(name, params_file, overrides)
 
 
 def _say_how_to_record(stage: str, params_file: Path, overrides: Sequence[str]) -> None:
-    """DVC does not know about a direct call yet."""
     if "DVC_STAGE" in os.environ or not Path("dvc.yaml").exists():
         return
     is_default = params_file.resolve() == PARAMS.resolve()
