@@ -80,8 +80,8 @@ def said(host: Project) -> str:
     return (host.path / "said.txt").read_text()
 
 
-def test_two_hosts_train_like_one_and_go_on_after_one_was_cut_off(hosts: list[Project]) -> None:
-    """All end by themselves when the cable is out; plugged in, they go on, to the same bytes."""
+def test_two_hosts_train_like_one_and_resume_after_one_was_cut_off(hosts: list[Project]) -> None:
+    """All end by themselves when the cable is out; plugged in, they resume, to the same bytes."""
     first, second = hosts
     first.run(*TRAIN, "--processes", "2")
     expected = outputs(first)
@@ -97,7 +97,7 @@ def test_two_hosts_train_like_one_and_go_on_after_one_was_cut_off(hosts: list[Pr
         time.sleep(0.02)
     ip("-n", NAMES[1], "link", "set", "cable", "down")
     for host in hosts:
-        while "another process of this training has gone, or the network to it" not in said(host):
+        while "another process of this training ended, or the network to it" not in said(host):
             assert time.monotonic() < limit + 180, said(host)
             time.sleep(0.1)
         assert not any((host.path / name).exists() for name in OUTPUTS)
@@ -109,7 +109,7 @@ def test_two_hosts_train_like_one_and_go_on_after_one_was_cut_off(hosts: list[Pr
     codes = [process.wait(timeout=300) for process in start(hosts)]
 
     assert codes == [0, 0], said(first) + said(second)
-    assert "going on after epoch" in said(first)
+    assert "resuming after epoch" in said(first)
     assert outputs(first) == expected
     assert not any((second.path / name).exists() for name in OUTPUTS)
     assert "train loss" not in said(second)
