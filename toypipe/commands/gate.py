@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from toypipe.commands.git import find_commit, git
-from toypipe.commands.results import ACCURACY, REPORTS, is_number, read_metrics
-from toypipe.errors import ToypipeError
+from toypipe.commands.results import ACCURACY, REPORTS, accuracy_at, is_number, read_metrics
+from toypipe.errors import ToypipeError, printable
 
 
 def run(
@@ -49,7 +49,8 @@ def run(
             holding.append(f"{what} is {value}, at {word} {bound}")
         else:
             violated.append(f"violated: {what} is {_word(value)}, should be at {word} {bound}")
-    print("\n".join(violated) or f"holds: {'; '.join(holding)}")
+    for line in violated or [f"holds: {'; '.join(holding)}"]:
+        print(printable(line))
     return not violated
 
 
@@ -71,7 +72,7 @@ def _find(metrics: dict[str, Any], name: str) -> Any:
     return metrics[name]
 
 
-def _accuracy_at(against: str) -> Any:
+def _accuracy_at(against: str) -> Decimal:
     unchanged = not git("status", "--porcelain", "--", str(REPORTS))
     if find_commit(against) == find_commit("HEAD") and unchanged:
         raise ToypipeError(
@@ -79,13 +80,7 @@ def _accuracy_at(against: str) -> Any:
             " there: the results would be compared with themselves. Name an earlier commit, such"
             " as HEAD~1 or the branch that this one started from"
         )
-    accuracy = read_metrics("test.json", against).get(ACCURACY)
-    if not is_number(accuracy):
-        raise ToypipeError(
-            f"{ACCURACY} of {against} is {_word(accuracy)}, which is not a number, so there is"
-            " nothing to compare with: name another commit"
-        )
-    return accuracy
+    return accuracy_at(against)
 
 
 def _word(value: Any) -> str:

@@ -30,7 +30,7 @@ def read_folder(path: Path, size: int) -> tuple[Split, Split]:
         )
     empty = [path / half / name for half in halves for name in train if not halves[half][name]]
     if empty:
-        raise ToypipeError("\n".join(f"{folder} has no images" for folder in empty))
+        raise ToypipeError(*(f"{folder} has no images" for folder in empty))
     splits: list[Split] = []
     problems: list[str] = []
     for half in (train, test):
@@ -48,7 +48,7 @@ def read_folder(path: Path, size: int) -> tuple[Split, Split]:
     if problems:
         if len(problems) > SHOWN:
             problems[SHOWN:] = [f"and {len(problems) - SHOWN} more"]
-        raise ToypipeError("\n".join([*problems, "Repair or remove them: no file is left out"]))
+        raise ToypipeError(*problems, "Repair or remove them: no file is left out")
     return splits[0], splits[1]
 
 

@@ -55,6 +55,12 @@ def load_split(path: Path) -> Split:
     return Split(**content)
 
 
+def are_names(names: list[Any]) -> bool:
+    """Tell whether these are names of classes: distinct, printable, not empty."""
+    sound = (isinstance(name, str) and name.isprintable() and name.strip() for name in names)
+    return all(sound) and len(set(names)) == len(names)
+
+
 def _is_split(content: dict[str, Any]) -> bool:
     match content:
         case {"images": Tensor() as images, "labels": Tensor() as labels, "classes": list(names)}:
@@ -67,6 +73,6 @@ def _is_split(content: dict[str, Any]) -> bool:
                 and images.shape == (len(labels), 3, images.shape[2], images.shape[2])
                 and images.numel() > 0
                 and 0 <= int(labels.min()) <= int(labels.max()) < len(names)
-                and all(isinstance(name, str) for name in names)
+                and are_names(names)
             )
     return False

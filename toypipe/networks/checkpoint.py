@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import IO, Annotated, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from torch import nn
 
 from toypipe.data.files import DAMAGED, load_archive, save_archive
+from toypipe.data.split import are_names
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import Normalize
@@ -18,13 +19,19 @@ from toypipe.params.schema import Section, Speedrun, Torchvision, Toy
 FORMAT = 1
 
 
+def _names(names: list[str]) -> list[str]:
+    if not are_names(names):
+        raise ValueError("these are no names of classes")
+    return names
+
+
 class Header(Section):
     """What a checkpoint holds besides its weights; the fields are those of `Classifier`."""
 
     format: Literal[1]
     model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
     size: Annotated[int, Field(ge=8, le=1024)]
-    classes: Annotated[list[str], Field(min_length=1)]
+    classes: Annotated[list[str], Field(min_length=1), AfterValidator(_names)]
 
 
 @dataclass(frozen=True)

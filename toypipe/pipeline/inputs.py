@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import ignore_patterns
 
-from ruamel.yaml import YAML
-
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.params.file import flatten, read_params
+from toypipe.pipeline.dvc_files import PIPELINE, list_dependencies
 
 CODE = Path(__file__).parents[2]  # of the code that runs; under DVC it is the current folder
 CONSTANT = "data/params.ok"  # its bytes never change, and a direct call works without it
@@ -45,11 +44,11 @@ class Inputs:
         if changes := [*self._changed_files(), *self._changed_params()]:
             trained = self._loaded and self.stage == "train"
             kept = " The finished training is kept: restore the inputs, and it is delivered."
-            listed = "\n".join(changes)
             raise InputsChangedError(
-                f"the inputs of {self.stage} changed while it ran:\n{listed}\nNothing was written,"
-                " because DVC would record the new inputs with results of the old ones. Run it"
-                f" again.{kept if trained else ''}"
+                f"the inputs of {self.stage} changed while it ran:",
+                *changes,
+                "Nothing was written, because DVC would record the new inputs with results of the"
+                f" old ones. Run it again.{kept if trained else ''}",
             )
         self._loaded = True
 
@@ -88,9 +87,7 @@ def file_md5(path: Path) -> str | None:
 
 def _list_dependencies(stage: str) -> dict[str, Path]:
     """Return the files and folders that dvc.yaml lists for a stage, by their names there."""
-    here = Path("dvc.yaml")
-    pipeline = YAML(typ="safe", pure=True).load(here if here.exists() else CODE / here)
-    names = map(str, pipeline.get("stages", {}).get(stage, {}).get("deps", []))
+    names = list_dependencies(stage, PIPELINE if PIPELINE.exists() else CODE / PIPELINE)
     code = ("stages/", "toypipe/")
     return {n: CODE / n if n.startswith(code) else Path(n) for n in names if n != CONSTANT}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Annotated
 
 from toypipe.data.files import whole
+from toypipe.errors import printable
 from toypipe.pipeline.inputs import Inputs
 from toypipe.pipeline.signals import interrupts
 
@@ -61,7 +62,7 @@ def _say_how_to_record(stage: str, params_file: Path, overrides: Sequence[str]) 
     if is_default and not overrides:
         print(f"to record it: dvc commit -f {stage}")
         return
-    copy = "" if is_default else f"cp {shlex.quote(str(params_file))} {PARAMS}, then "
+    copy = "" if is_default else f"cp {printable(shlex.quote(str(params_file)))} {PARAMS}, then "
     changes = "".join(f" -S {shlex.quote(override)}" for override in overrides)
     command = f"dvc exp run{changes}" if overrides else "dvc repro"
-    print(f"not recorded, because {PARAMS} differs; to record it: {copy}{command}")
+    print(f"not recorded, because {PARAMS} differs; to record it: {copy}{printable(command)}")
