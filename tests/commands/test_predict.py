@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from stages.cli import app
 from synthetic import ROOT, make_split
+from toypipe.commands import streams
 from toypipe.commands.predict import BATCH, LARGE, Answer
 from toypipe.commands.predictions import TOP, show
 from toypipe.data.pictures import read_picture
@@ -186,7 +187,7 @@ def test_names_come_from_standard_input_as_they_are(split: Split, tmp_path: Path
     found = paths("images/002.png", "-", "images/003.png", given=given)
     assert found == ["images/002.png", "./images/001.png", strange, strange, "images/003.png"]
     (line,) = invoke(strange).stdout.splitlines()
-    assert line.endswith("\\udcff.png'")
+    assert line.endswith("/a b \\udcff.png")
 
 
 def test_bad_files_are_named_and_the_others_answered(tmp_path: Path) -> None:
@@ -270,7 +271,9 @@ def test_a_closed_pipe_ends_quietly(as_json: bool, monkeypatch: pytest.MonkeyPat
     os.close(reader)
     batches = iter([[Answer("a.png", {"cat": 1.0})]] * 3)
     with open(writer, "w") as stdout:  # noqa: PTH123 - a descriptor has no path
-        monkeypatch.setattr(sys, "stdout", stdout)
+        for name in ("stdout", "__stdout__"):
+            monkeypatch.setattr(sys, name, stdout)
+        streams.mend()
         show(batches, as_json=as_json)
         monkeypatch.undo()
     assert len(list(batches)) == 2
