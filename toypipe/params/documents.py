@@ -26,6 +26,7 @@ LARGEST = 2**24  # bytes of a table; read, they take some 50 times as much memor
 LARGEST_TREE = 100_000  # bytes of YAML, which takes seconds to read, or of JSON
 DEEPEST, WIDEST = 50, 100_000  # levels of a tree, and values on one of them
 LONGEST = 400  # characters of a number; the largest float64 has 309 digits
+EXPECTED = {"list_type": "a list", "string_type": "text"}  # by the error of Pydantic
 CONFLICT = re.compile(r"^<{7} ", re.MULTILINE)  # where Git could not merge
 Model = TypeVar("Model")
 
@@ -79,9 +80,12 @@ class Document:
             self._refuse_yaml(error)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            keys = "".join(f"{key}: " for key in first["loc"])
+            what = ".".join(map(str, first["loc"])) or "it"
+            if first["type"] == "missing":
+                self.refuse(f"{what} is missing")
             found = "nothing" if first["input"] is None else f"a {type(first['input']).__name__}"
-            self.refuse(f"{keys}{first['msg']}, but found {found}")
+            expected = EXPECTED.get(first["type"], "names and their values")
+            self.refuse(f"{what} should be {expected}, but found {found}")
         except (YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
             self.refuse(f"a value is not valid: {error}")
 
