@@ -1,6 +1,7 @@
 """Text from elsewhere is shown as one harmless line."""
 
 import unicodedata
+from pathlib import PurePosixPath as Path
 
 import pytest
 from hypothesis import given
@@ -39,11 +40,17 @@ def test_the_login_of_a_url_is_never_shown(user: str, password: str, host: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["https://example.org/a/b?c=d", "me@example.org", "http://[::1]:8080/x", "a:b@c"]
+    "text",
+    ["https://example.org/a/b?c=d", "me@example.org", "http://[::1]:8080/x", "a:b@c", "C:/a@b"],
 )
 def test_what_is_no_login_is_shown(text: str) -> None:
     """Addresses of mail, and URLs without a user."""
     assert printable(text) == text
+
+
+def test_a_url_that_was_taken_for_a_path_shows_no_login() -> None:
+    """A path has one slash where the URL had two."""
+    assert printable(str(Path("http://me:s3cret@host/x"))) == "http:/***@host/x"
 
 
 @given(st.lists(ANYTHING, min_size=1, max_size=4))

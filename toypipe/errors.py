@@ -3,8 +3,9 @@
 import re
 from typing import ClassVar
 
-# The part of a URL that may hold a password. One with a slash is against the rules, but is tried.
-LOGIN = re.compile(r"(?<=://)(?:[^\s/:@]*:\S*|[^\s/]*)@")
+# What may hold a password in a URL, also in one that breaks the rules: with a slash in the password,
+# or with one slash less, as in a path.
+LOGIN = re.compile(r"(:/+)(?:[^\s/:@]*:\S*|(?<=//)[^\s/]*)@")
 
 
 def printable(text: str) -> str:
@@ -14,7 +15,7 @@ def printable(text: str) -> str:
     the direction of writing, bytes of a file name that are not UTF-8.
     """
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return LOGIN.sub("***@", "".join(shown))
+    return LOGIN.sub(r"\1***@", "".join(shown))
 
 
 class ToypipeError(ValueError):

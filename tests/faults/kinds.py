@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from faults import damage, disks, edits, interruptions, kills, parameters
+from faults import (
+    damage,
+    disks,
+    edits,
+    hostile_files,
+    hostile_text,
+    interruptions,
+    kills,
+    parameters,
+    streams,
+)
 from faults.arena import Arena, Case
 
 
@@ -23,4 +33,8 @@ KINDS = {
     "edits in mid-run": Kind(edits.cases),
     "writes that fail": Kind(disks.failing_writes),
     "bad files": Kind(damage.bad_files),
+    "hostile names": Kind(hostile_text.names, alone=True),
+    "broken dvc.yaml, dvc.lock and runs": Kind(hostile_files.pipeline_files, alone=True),
+    "broken metrics and tables": Kind(hostile_files.results, alone=True),
+    "standard streams": Kind(streams.cases),
 }

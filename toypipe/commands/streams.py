@@ -49,6 +49,7 @@ def mend() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
             os.set_inheritable(descriptor, number == descriptor)
             stream = open(descriptor, "r" if number == 0 else "w", encoding="utf-8")  # noqa: PTH123, SIM115
+            setattr(sys, f"__{name}__", stream)  # else it would be closed when it is wrapped
         if number > 0:
             output = _Output(getattr(stream.buffer, "raw", stream.buffer))
             stream = io.TextIOWrapper(
