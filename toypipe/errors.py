@@ -3,7 +3,7 @@
 import re
 from typing import ClassVar
 
-# What may hold a password in a URL, also in one that breaks the rules: with a slash in the password,
+# What may hold a password in a URL, also in one that breaks the rules: with a slash in it,
 # or with one slash less, as in a path.
 LOGIN = re.compile(r"(:/+)(?:[^\s/:@]*:\S*|(?<=//)[^\s/]*)@")
 
