@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from faults import damage, disks, edits, interruptions, kills, parameters
+from faults import (
+    damage,
+    disks,
+    edits,
+    folders,
+    hardships,
+    interruptions,
+    keeping,
+    kills,
+    parameters,
+)
 from faults.arena import Arena, Case
 
 
@@ -23,4 +33,8 @@ KINDS = {
     "edits in mid-run": Kind(edits.cases),
     "writes that fail": Kind(disks.failing_writes),
     "bad files": Kind(damage.bad_files),
+    "folders swapped or linked": Kind(folders.cases, alone=True),
+    "nothing can be kept": Kind(keeping.cases, alone=True),
+    "hang-ups": Kind(hardships.hang_ups, alone=True),
+    "few open files": Kind(hardships.file_limits, alone=True),
 }
