@@ -13,6 +13,7 @@ from ruamel.yaml.reader import ReaderError
 from toypipe.errors import ToypipeError
 from toypipe.params.mistakes import CHOICES, Keys, validate
 from toypipe.params.overrides import apply_overrides, replace_whole
+from toypipe.params.regular import open_regular
 from toypipe.params.rules import flatten
 from toypipe.params.schema import Params
 
@@ -60,7 +61,7 @@ def _compose(path: Path) -> Node | None:
     """Return the YAML nodes of a file, or None for an empty file."""
     content, text = b"", ""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(LARGEST + 1)
         text = content.decode()
         if len(content) <= LARGEST:

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.params.file import flatten, read_params
+from toypipe.params.regular import open_regular
 
 CODE = Path(__file__).parents[2]  # of the code that runs; under DVC it is the current folder
 CONSTANT = "data/params.ok"  # its bytes never change, and a direct call works without it
@@ -80,7 +81,7 @@ class Inputs:
 def file_md5(path: Path) -> str | None:
     """Return the md5 of a file in hexadecimal digits; None if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError:
         return None
