@@ -275,15 +275,38 @@ def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
     assert "Repair or remove" in advice
 
 
+def test_a_folder_is_named(tmp_path: Path) -> None:
+    """A folder within a class is refused like a bad image."""
+    more = make_folder(tmp_path) / "test" / "cat" / "more"
+    more.mkdir()
+    line, _ = refused(tmp_path)
+    assert line.startswith(f"{more} cannot be read as an image")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
-def test_a_folder_or_a_broken_link_is_named(tmp_path: Path) -> None:
-    """A folder within a class and a broken link are refused like a bad image."""
-    cat = make_folder(tmp_path) / "test" / "cat"
-    (cat / "more").mkdir()
-    (cat / "lost.png").symlink_to(cat / "gone.png")
-    lost, more, _ = refused(tmp_path)
-    assert lost == f"{cat / 'lost.png'} does not exist"
-    assert more.startswith(f"{cat / 'more'} cannot be read as an image")
+@pytest.mark.parametrize("name", ["train", "test/cat", "train/dog/0.png"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_link_is_named(tmp_path: Path, name: str, *, broken: bool) -> None:
+    """DVC does not see what a linked folder holds, so no link within the data folder is read."""
+    link = make_folder(tmp_path / "mine") / name
+    link.rename(tmp_path / "elsewhere")
+    link.symlink_to(tmp_path / ("gone" if broken else "elsewhere"))
+    line, advice = refused(tmp_path / "mine")
+    assert line == f"{link} is a symbolic link"
+    assert "copy the files there" in advice
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
+def test_links_that_dvc_sees_through_are_read(tmp_path: Path) -> None:
+    """The data folder may be a link, and its files may be links into DVC's cache."""
+    cached = tmp_path / "cache" / "files/md5/0f" / ("1a" * 15)
+    cached.parent.mkdir(parents=True)
+    picture = make_folder(tmp_path / "elsewhere") / "train/cat/0.png"
+    picture.rename(cached)
+    picture.symlink_to(cached)
+    (tmp_path / "mine").symlink_to(tmp_path / "elsewhere")
+
+    assert len(read_folder(tmp_path / "mine", SIZE)[0]) == 12
 
 
 def test_many_bad_images_are_counted(tmp_path: Path) -> None:

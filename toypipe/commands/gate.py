@@ -1,5 +1,6 @@
 """`toypipe gate`: are the metrics good enough? The exit code tells CI."""
 
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from toypipe.commands.git import find_commit, git
 from toypipe.commands.results import ACCURACY, REPORTS, is_number, read_metrics
 from toypipe.errors import ToypipeError
+from toypipe.pipeline.record import describe_changes
 
 
 def run(
@@ -18,7 +20,8 @@ def run(
 
     A value that is not a number violates all bounds: `least` and `most` of the form METRIC=VALUE,
     and `max_drop`, how far the test accuracy may lie below that of the commit `against`. Raises
-    ToypipeError for no bound at all and for one that makes no sense.
+    ToypipeError for no bound at all, for one that makes no sense, and if the test metrics are not
+    those of the network here.
     """
     if (max_drop is None) != (against is None):
         raise ToypipeError("--max-drop VALUE and --against REV go together: give both")
@@ -27,6 +30,7 @@ def run(
             "there is nothing to check: give --min METRIC=VALUE, --max METRIC=VALUE, or"
             " --max-drop VALUE --against REV"
         )
+    _check_record()
     names = sorted(path.name for path in REPORTS.glob("*.json"))
     metrics = {key: value for name in names for key, value in read_metrics(name).items()}
     checks = list[tuple[str, Any, str, Decimal]]()  # what, its value, least or most, the bound
@@ -51,6 +55,15 @@ def run(
             violated.append(f"violated: {what} is {_word(value)}, should be at {word} {bound}")
     print("\n".join(violated) or f"holds: {'; '.join(holding)}")
     return not violated
+
+
+def _check_record() -> None:
+    """Warn of metrics that dvc.lock does not record; refuse those of another network."""
+    changes, mixed = describe_changes()
+    if mixed:
+        raise ToypipeError(changes)
+    if changes:
+        print(changes, file=sys.stderr)
 
 
 def _number(option: str, text: str, example: str) -> Decimal:

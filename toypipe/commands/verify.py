@@ -78,6 +78,9 @@ def _require_unchanged(stages: Stages, inputs: set[str]) -> None:
                         changed.append(f"{name}: {path} ({', '.join(how)})")
                     elif path in inputs:
                         changed.append(f"{name}: {path} ({how})")
+            else:
+                outs = cause.get("changed outs", {}).items()
+                changed += [f"{name}: {path} ({how})" for path, how in outs if how == "modified"]
     if changed:
         listed = "\n".join(changed)
         raise ToypipeError(

@@ -12,6 +12,7 @@ from typing import IO, Annotated
 
 from toypipe.data.files import whole
 from toypipe.pipeline.inputs import Inputs
+from toypipe.pipeline.record import changed_outputs, changed_results, how_to_restore
 from toypipe.pipeline.signals import interrupts
 
 Reads = Annotated[Path, "reads"]  # a file that a stage reads; a test compares dvc.yaml
@@ -58,10 +59,14 @@ def _say_how_to_record(stage: str, params_file: Path, overrides: Sequence[str]) 
     if "DVC_STAGE" in os.environ or not Path("dvc.yaml").exists():
         return
     is_default = params_file.resolve() == PARAMS.resolve()
-    if is_default and not overrides:
+    if overrides or not is_default:
+        copy = "" if is_default else f"cp {shlex.quote(str(params_file))} {PARAMS}, then "
+        changes = "".join(f" -S {shlex.quote(override)}" for override in overrides)
+        command = f"dvc exp run{changes}" if overrides else "dvc repro"
+        print(f"not recorded, because {PARAMS} differs; to record it: {copy}{command}")
+    elif others := changed_results(stage):
+        print(f"not recorded, because dvc.lock records another {', '.join(others)}: dvc repro")
+    else:
         print(f"to record it: dvc commit -f {stage}")
-        return
-    copy = "" if is_default else f"cp {shlex.quote(str(params_file))} {PARAMS}, then "
-    changes = "".join(f" -S {shlex.quote(override)}" for override in overrides)
-    command = f"dvc exp run{changes}" if overrides else "dvc repro"
-    print(f"not recorded, because {PARAMS} differs; to record it: {copy}{command}")
+    if replaced := changed_outputs(stage):
+        print(f"no longer what dvc.lock records: {', '.join(replaced)}. {how_to_restore(replaced)}")

@@ -1,0 +1,26 @@
+"""The table of all kinds of faults: a new kind is one entry."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from faults import damage, disks, edits, interruptions, kills, parameters
+from faults.arena import Arena, Case
+
+
+class Kind(NamedTuple):
+    """A row of the table."""
+
+    cases: Callable[[Arena], list[Case]]
+    alone: bool = False
+    """Its cases run in this process, not in others: one at a time, in the main thread."""
+
+
+KINDS = {
+    "parameter files": Kind(parameters.cases, alone=True),
+    "kills of a stage": Kind(kills.kills),
+    "deaths of DVC": Kind(kills.deaths),
+    "interruptions": Kind(interruptions.interruptions),
+    "edits in mid-run": Kind(edits.cases),
+    "writes that fail": Kind(disks.failing_writes),
+    "bad files": Kind(damage.bad_files),
+}
