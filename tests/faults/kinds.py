@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from faults import damage, disks, edits, interruptions, kills, parameters
+from faults import damage, disks, edits, hostile_files, interruptions, kills, parameters
 from faults.arena import Arena, Case
 
 
@@ -23,4 +23,7 @@ KINDS = {
     "edits in mid-run": Kind(edits.cases),
     "writes that fail": Kind(disks.failing_writes),
     "bad files": Kind(damage.bad_files),
+    "fuzzed images": Kind(hostile_files.images),
+    "claimed sizes": Kind(hostile_files.sizes),
+    "special files": Kind(hostile_files.special_files),
 }
