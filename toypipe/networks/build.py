@@ -62,15 +62,13 @@ def rebuild_model(
         hook.remove()
     normalize = Normalize(torch.zeros(3), torch.ones(3))
     model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
-    fresh = model.state_dict()
-    if wrong := [name for name, value in fresh.items() if weights[name].dtype != value.dtype]:
-        raise TypeError(f"weights of another type: {wrong}")
     weights = OrderedDict(weights)
     # Some modules of torchvision look for their version beside the weights.
-    weights._metadata = fresh._metadata  # type: ignore[attr-defined]  # noqa: SLF001
+    weights._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
     model.load_state_dict(weights, assign=True)
+    model.float().to(memory_format=torch.channels_last)
     require_size(model, shape.size, "it", "")
-    return model.to(memory_format=torch.channels_last)
+    return model
 
 
 def _network(params: Toy | Torchvision | Speedrun, shape: Shape) -> nn.Module:
