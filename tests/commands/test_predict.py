@@ -205,6 +205,32 @@ def test_bad_files_are_named_and_the_others_answered(tmp_path: Path) -> None:
     assert "4" in last
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+def test_what_is_no_file_is_named_and_the_others_answered(tmp_path: Path) -> None:
+    """A named pipe is not waited for, and an error of a plugin of Pillow ends nothing."""
+    bad = [tmp_path / "fifo.png", tmp_path / "bad.dds", Path("/dev/zero")]
+    os.mkfifo(bad[0])
+    bad[1].write_bytes(b"DDS " + (124).to_bytes(4, "little") + bytes(200))
+    names = [*map(str, bad), "images/001.png"]
+    result = invoke("--json", "images/000.png", *names, status=2)
+
+    found = [json.loads(line)["path"] for line in result.stdout.splitlines()]
+    assert found == ["images/000.png", "images/001.png"]
+    assert all(str(path) in result.stderr for path in bad)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the system has no /dev/fd")
+def test_the_pipe_of_a_shell_is_read() -> None:
+    """`predict <(...)` and `... | predict /dev/stdin` answer the image that comes."""
+    reader, writer = os.pipe()
+    os.write(writer, Path("images/000.png").read_bytes())
+    os.close(writer)
+    (answer,) = answers(f"/dev/fd/{reader}")
+    os.close(reader)
+    (expected,) = answers("images/000.png")
+    assert answer["probabilities"] == expected["probabilities"]
+
+
 def test_photographs_are_answered_in_their_order(split: Split, tmp_path: Path) -> None:
     """Decoded by several threads, among small files and bad ones, each gets its own answer."""
     generator = torch.Generator().manual_seed(0)

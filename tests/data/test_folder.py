@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from faults import hostile_contents
 from stages import prepare
 from synthetic import PARAMS, make_folder
+from toypipe.data import pictures
 from toypipe.data.folder import read_folder
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import load_split
@@ -171,24 +173,13 @@ def _encoded(image_format: str) -> bytes:
     return file.getvalue()
 
 
-@st.composite
-def damaged_images(draw: st.DrawFn) -> bytes:
-    """Return an image file with a few bytes changed, left out or cut off."""
-    content = bytearray(
-        _encoded(draw(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"])))
-    )
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(content)))
-        content[start : start + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))
-    return bytes(content[: draw(st.integers(len(content) // 2, len(content)))])
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of what it reads all the same
-@settings(max_examples=100, deadline=None)
-@given(damaged_images())
+@settings(max_examples=300, deadline=None)
+@given(st.randoms(use_true_random=False).map(hostile_contents.image))
 @example(_jpeg_with_odd_exif())
+@example(b"DDS " + (124).to_bytes(4, "little") + bytes(72) + b"\4\0\0\0ZZZZ" + bytes(40))
+@example(b"BLP2" + bytes([1, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0]) + bytes(2000))
 def test_damaged_image_is_read_or_refused(content: bytes) -> None:
-    """A damaged image file gives pixels or a ToypipeError, never another error."""
+    """A damaged file of any format gives pixels or a ToypipeError, never another error."""
     path = Path("damaged.img")
     path.write_bytes(content)
     with suppress(ToypipeError):
@@ -205,6 +196,20 @@ def test_large_image_is_read_without_a_warning(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE * SIZE // 2 - 1)
     with pytest.raises(ToypipeError, match="exceeds limit"):
         pixels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.jp2", "a.blp", "a.qoi"])
+def test_formats_that_take_much_memory_or_time_have_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An image of more pixels than its format may have is refused before it is decoded."""
+    image = Image.fromarray(RGB)
+    (image.convert("P") if name == "a.blp" else image).save(tmp_path / name)
+    assert pixels(tmp_path / name).shape == (SIZE, SIZE, 3)
+    for limit in ("HEAVY", "SLOW"):
+        monkeypatch.setattr(pictures, limit, SIZE * SIZE - 1)
+    with pytest.raises(ToypipeError, match=r"its kind may have \S+ million pixels"):
+        pixels(tmp_path / name)
 
 
 # folders --------------------------------------------------------------------------------------

@@ -105,6 +105,13 @@ IMAGES, LABELS = make_split(7).images, make_split(7).labels
         {"images": IMAGES, "labels": LABELS, "classes": ["a", "b"]},
         {"images": IMAGES, "labels": LABELS - 1, "classes": ["a", "b", "c"]},
         {"images": IMAGES, "labels": LABELS, "classes": [1, 2, 3]},
+        {"images": IMAGES[:1].expand(7, 3, 16, 16), "labels": LABELS, "classes": ["a", "b", "c"]},
+        {
+            "images": IMAGES[:1, :1, :1, :1].expand(3 * 10**8, 3, 16, 16),
+            "labels": LABELS[:1].expand(3 * 10**8),
+            "classes": ["a", "b", "c"],
+        },
+        {"images": IMAGES, "labels": LABELS[:1].expand(7), "classes": ["a", "b", "c"]},
     ],
 )
 def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from faults import (
+    broken_files,
     damage,
     disks,
     edits,
@@ -37,11 +38,14 @@ KINDS = {
     "writes that fail": Kind(disks.failing_writes),
     "bad files": Kind(damage.bad_files),
     "hostile names": Kind(hostile_text.names, alone=True),
-    "broken dvc.yaml, dvc.lock and runs": Kind(hostile_files.pipeline_files, alone=True),
-    "broken metrics and tables": Kind(hostile_files.results, alone=True),
+    "broken dvc.yaml, dvc.lock and runs": Kind(broken_files.pipeline_files, alone=True),
+    "broken metrics and tables": Kind(broken_files.results, alone=True),
     "standard streams": Kind(streams.cases),
     "folders swapped or linked": Kind(folders.cases, alone=True),
     "nothing can be kept": Kind(keeping.cases, alone=True),
     "hang-ups": Kind(hardships.hang_ups, alone=True),
     "few open files": Kind(hardships.file_limits, alone=True),
+    "fuzzed images": Kind(hostile_files.images),
+    "claimed sizes": Kind(hostile_files.sizes),
+    "special files": Kind(hostile_files.special_files),
 }

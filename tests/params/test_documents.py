@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ class Row(NamedTuple):
 
     name: str
     share: float
-    count: int | None
+    size: int | None
 
 
 class Tree(BaseModel):
@@ -56,7 +57,7 @@ def refused(read: Any) -> str:
     return line
 
 
-READERS = {
+READERS: dict[str, Callable[[bytes | str], Any]] = {
     "json": lambda content: document(content).json(),
     "yaml": lambda content: document(content).yaml(Tree),
     "table": lambda content: document(content).table(Row._fields, Row),
@@ -110,7 +111,7 @@ def test_tables_are_read_as_they_were_written(rows: list[tuple[Any, ...]]) -> No
     [
         ("json", b'{"a": "caf\xe9"}', "a.file:1: not UTF-8 (byte 10)"),
         ("yaml", b"a: 1\nb: \xff\n", "a.file:2: not UTF-8"),
-        ("table", b"name,share,count\n\xff,1,1\n", "a.file:2: not UTF-8"),
+        ("table", b"name,share,size\n\xff,1,1\n", "a.file:2: not UTF-8"),
         ("json", "[" * 90_000, "nested too deeply"),
         ("json", '{"a":' * 60 + "1" + "}" * 60, "nested deeper than 50 levels"),
         ("yaml", "[" * 3_000, "nested too deeply"),
@@ -125,7 +126,7 @@ def test_tables_are_read_as_they_were_written(rows: list[tuple[Any, ...]]) -> No
         ("json", '{"a": %s}' % ("9" * 5000), "the number 99999999999999999999... is out of range"),
         ("json", '{\n<<<<<<< HEAD\n"a": 1\n', "a.file:2: found <<<<<<<, a conflict"),
         ("yaml", "a: 1\n<<<<<<< HEAD\nb: 2\n=======\n", "a.file:2: found <<<<<<<, a conflict"),
-        ("table", "name,share,count\n<<<<<<< HEAD\n", "a.file:2: found <<<<<<<, a conflict"),
+        ("table", "name,share,size\n<<<<<<< HEAD\n", "a.file:2: found <<<<<<<, a conflict"),
         ("yaml", "stages:\n\ta: 1\n", "a.file:2: not YAML: found character '\\t'"),
         ("yaml", "", "it should be names and their values, but found nothing"),
         ("yaml", "- 1\n", "it should be names and their values, but found a list"),
@@ -137,13 +138,13 @@ def test_tables_are_read_as_they_were_written(rows: list[tuple[Any, ...]]) -> No
         ("yaml", "a: &a [*a]\n", "nested deeper than 50 levels"),
         ("yaml", "a: !!int x\n", "a value is not valid"),
         ("yaml", "a: !!python/object:os.system x\n", "a.file:1: not YAML: could not determine"),
-        ("table", "", "a.file:1: expected the columns name,share,count"),
-        ("table", "a,b\n", "a.file:1: expected the columns name,share,count"),
-        ("table", "name,share,count\n", "has no rows"),
-        ("table", "name,share,count\nx,1,1\nx,1\n", "a.file:3: not a row of name,share,count"),
-        ("table", "name,share,count\nx,1,1.5\n", "a.file:2: not a row of name,share,count"),
-        ("table", f"name,share,count\n{'x' * 200_000},1,1\n", "a.file:2: not CSV: field larger"),
-        ("table", f"name,share,count\nx,1,{'9' * 5000}\n", "a.file:2: not a row"),
+        ("table", "", "a.file:1: expected the columns name,share,size"),
+        ("table", "a,b\n", "a.file:1: expected the columns name,share,size"),
+        ("table", "name,share,size\n", "has no rows"),
+        ("table", "name,share,size\nx,1,1\nx,1\n", "a.file:3: not a row of name,share,size"),
+        ("table", "name,share,size\nx,1,1.5\n", "a.file:2: not a row of name,share,size"),
+        ("table", f"name,share,size\n{'x' * 200_000},1,1\n", "a.file:2: not CSV: field larger"),
+        ("table", f"name,share,size\nx,1,{'9' * 5000}\n", "a.file:2: not a row"),
     ],
 )
 def test_what_is_wrong_is_said(reader: str, content: bytes | str, found: str) -> None:

@@ -68,6 +68,9 @@ def _is_split(content: dict[str, Any]) -> bool:
                 len(content) == 3
                 and images.device.type == labels.device.type == "cpu"
                 and images.layout == labels.layout == torch.strided
+                # With strides of zero, a small file could claim any number of images.
+                and images.is_contiguous(memory_format=torch.channels_last)
+                and labels.is_contiguous()
                 and (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
                 and (images.ndim, labels.ndim) == (4, 1)
                 and images.shape == (len(labels), 3, images.shape[2], images.shape[2])

@@ -2,11 +2,11 @@
 
 import errno
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
-def open_regular(path: Path, *, pipe: bool = False) -> BinaryIO:
+def open_regular(path: Path, *, pipe: bool = False) -> BufferedReader:
     """Open a file for reading; raise OSError if it is a folder, a named pipe or a device.
 
     A named pipe may never be written to, and a device may have no end. With `pipe`, a pipe that

@@ -11,6 +11,7 @@ from shutil import ignore_patterns
 
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.params.file import flatten, read_params
+from toypipe.params.regular import open_regular
 from toypipe.pipeline.dvc_files import PIPELINE, list_dependencies
 
 CODE = Path(__file__).parents[2]  # of the code that runs; under DVC it is the current folder
@@ -84,7 +85,7 @@ class Inputs:
 def file_md5(path: Path) -> str | None:
     """Return the md5 of a file in hexadecimal digits; None if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError:
         return None
