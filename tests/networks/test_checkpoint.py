@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from synthetic import Network, make_network_params, make_split
+from synthetic import BAD_NAMES, Network, make_network_params, make_split
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier, load_checkpoint, save_checkpoint
@@ -161,6 +161,7 @@ FIRST = WEIGHTS["network.0.weight"]
         CONTENT | {"size": "32"},
         CONTENT | {"classes": CLASSES[:2]},
         CONTENT | {"classes": 3},
+        *(CONTENT | {"classes": ["cat", "dog", name]} for name in BAD_NAMES),
         CONTENT | {"weights": {}},
         CONTENT | {"weights": [1, 2]},
         CONTENT | {"weights": WEIGHTS | {"network.0.weight": torch.zeros(3)}},
