@@ -5,12 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from random import Random
 
 import pytest
 
-from faults import damage, disks, edits, interruptions, kills, parameters
-from faults.arena import Arena
+from faults import (
+    broken_files,
+    damage,
+    disks,
+    edits,
+    hostile_text,
+    interruptions,
+    kills,
+    parameters,
+    streams,
+)
+from faults.arena import Arena, Case
 from faults.edits import Edit
 from faults.tally import Tally
 from synthetic import ROOT
@@ -158,6 +169,29 @@ def test_a_bad_file_is_refused(arena: Arena, stage: str, file: str, corruption: 
 def test_a_damaged_state_stops_nothing(arena: Arena) -> None:
     """The training starts from the beginning, and ends with the same bytes."""
     require(damage.bad_state(arena, Random(7), "state.pt", "other shapes"))
+
+
+@pytest.mark.faults
+def test_what_others_wrote_is_read_or_refused(arena: Arena) -> None:
+    """Names, pipeline files, results and runs: a code of its own, and harmless text."""
+    parts: list[Case] = [
+        hostile_text.parameter_named,
+        hostile_text.metric_named,
+        partial(broken_files.broken, file="dvc.lock", content=b"stages:\n"),
+        partial(broken_files.damaged, file="loss.csv", content=b"\xff"),
+        partial(broken_files.noted, record='{"used": 1e300}'),
+        partial(broken_files.strange, entry="odd name"),
+    ]
+    tally = hostile_text.in_one_copy(arena, Random(9), parts)
+
+    assert tally.count > len(parts)
+    assert tally.good, "\n".join(tally.notes)
+
+
+@pytest.mark.faults
+def test_a_closed_stream_changes_no_exit_code(arena: Arena) -> None:
+    """A training is delivered without standard output."""
+    require(streams.redirected(arena, Random(10), "{} >&-", "train"))
 
 
 def test_no_parameter_file_causes_a_traceback() -> None:

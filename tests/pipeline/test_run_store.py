@@ -61,6 +61,7 @@ def test_a_record_with_nonsense_is_an_empty_one(content: bytes) -> None:
 
     (run,) = list_runs()
     assert (run.key, run.state, run.record) == (folder.path.name, "paused", Record())
+    assert find_record(Path(), "abc") is None
 
 
 @pytest.mark.parametrize("params", [None, [1], "x", 1.5])
