@@ -22,7 +22,7 @@ from ruamel.yaml.reader import ReaderError
 from toypipe.errors import ToypipeError
 from toypipe.params.regular import open_regular
 
-LARGEST = 2**24  # bytes of a table; read, they take some 50 times as much memory
+LARGEST = 2**23  # bytes of a table; two million rows, the most, take 200 MB and seconds
 LARGEST_TREE = 100_000  # bytes of YAML, which takes seconds to read, or of JSON
 DEEPEST, WIDEST = 50, 100_000  # levels of a tree, and values on one of them
 LONGEST = 400  # characters of a number; the largest float64 has 309 digits
