@@ -67,7 +67,7 @@ def _run(
         work = import_module(f"stages.{name}")
         section = getattr(stage.params, name, stage.params)
         if said := work.run(stage, section, **options):
-            print(printable(said))
+            print(said)
     return stage.published
 
 
