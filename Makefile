@@ -26,7 +26,7 @@ integration: $(S3) ## S3, two hosts, DVC's queue, restarts: all on this machine;
 
 faults: $(READY) ## kill, edit, fill disks and damage files at random moments; twenty minutes, a table
 	pytest -m faults
-	python tests/faults.py
+	PYTHONPATH=tests python -m faults
 
 benchmark: $(PEERS)/.ready ## compare the training loop with six frameworks, in an environment of their own
 	$(PEERS)/bin/python benchmarks/compare.py

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from toypipe.errors import printable
 from toypipe.params.schema import Params
 from toypipe.pipeline.stage import Reads, Stage, Writes
 
@@ -20,4 +21,4 @@ def run(
     """
     with stage.publish(params_ok) as (file,):
         file.write(b"ok\n")
-    return f"{params_yaml} is valid"
+    return f"{printable(str(params_yaml))} is valid"

@@ -10,7 +10,7 @@ import typer
 
 from toypipe.commands import options as opt
 from toypipe.commands.exit_codes import Commands
-from toypipe.errors import ToypipeError
+from toypipe.errors import ToypipeError, printable
 
 __version__ = "0.1.0"
 
@@ -162,7 +162,7 @@ def export(
     """
     from toypipe.commands import export as command
 
-    print(command.run(checkpoint=checkpoint, output=output))
+    print(printable(command.run(checkpoint=checkpoint, output=output)))
 
 
 @app.command()
@@ -228,6 +228,8 @@ def seeds(count: opt.Count, against: opt.Against = None) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
+    from toypipe.commands.streams import is_read
     from toypipe.params.schema import Params
 
     print(json.dumps(Params.model_json_schema(), indent=2))
+    is_read()

@@ -3,13 +3,12 @@
 import os
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from toypipe.data.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
 from toypipe.data.folder import read_folder
 from toypipe.data.split import save_split
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import Folder, PrepareParams
+from toypipe.pipeline.dvc_files import list_dependencies
 from toypipe.pipeline.progress import show_download
 from toypipe.pipeline.stage import Stage, Writes
 
@@ -56,8 +55,7 @@ def _require_dependency(folder: str) -> None:
     """Refuse, under DVC, a folder that dvc.yaml does not list: DVC would not see it change."""
     if "DVC_STAGE" not in os.environ:
         return
-    stages = YAML(typ="safe", pure=True).load(Path("dvc.yaml")).get("stages", {})
-    listed = [Path(str(name)).resolve() for name in stages.get("prepare", {}).get("deps", [])]
+    listed = [Path(name).resolve() for name in list_dependencies("prepare")]
     wanted = Path(folder).resolve()
     if not any(wanted.is_relative_to(path) for path in listed):
         raise ToypipeError(

@@ -63,6 +63,7 @@ def run(
                 pass
         if distributed.rank() > 0:
             return None
+        stage.kept = folder.has_finished()
         rows = [(f"{epoch.epoch:g}", *epoch[1:]) for epoch in run.epochs]
         classifier = Classifier(run.model, params.model, training.size, training.classes)
         with stage.publish(checkpoint, loss_csv, train_json) as files:

@@ -25,6 +25,8 @@ Network = Arch | Literal["toy", "speedrun"]
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "recipes/toy.yaml"
 """The default recipe. Not params.yaml, which people change."""
+BAD_NAMES = ["", " ", "cat", "\x1b[31m", "two\nlines", "\u202ednib", "\ud800"]
+"""What cannot be the third class beside `cat` and `dog`."""
 
 
 def make_split(count: int, size: int = 16, classes: int = 3, seed: int = 0) -> Split:

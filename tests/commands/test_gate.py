@@ -140,20 +140,26 @@ def test_bounds_without_sense_are_refused(arguments: list[str], said: str) -> No
     assert said in " ".join(lines)
 
 
-@pytest.mark.parametrize("content", ["<<<<<<< HEAD", "[]"])
-def test_damaged_metrics_are_refused(here: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [("<<<<<<< HEAD", "found <<<<<<<, a conflict"), ("[]", "but found a list")],
+)
+def test_damaged_metrics_are_refused(here: Path, content: str, found: str) -> None:
     """Here and in a commit, for example after a failed merge."""
     (here / "data/reports/test.json").write_text(content)
     status, lines = run_gate("--min", "test.accuracy=0")
 
     assert status == 2
-    assert "data/reports/test.json is not what toypipe writes: `dvc repro`" in lines[0]
+    assert lines[0].startswith("error: data/reports/test.json")
+    assert found in lines[0]
+    assert lines[0].endswith("`dvc repro` or `git checkout -- data/reports` restores it")
 
     git(here, "commit", "--quiet", "--all", "--message", "Damaged")
     write(here, 0.7)
     status, lines = run_gate("--max-drop", "1", "--against", "HEAD")
     assert status == 2
-    assert "data/reports/test.json of HEAD is not what toypipe writes" in lines[0]
+    assert found in lines[0]
+    assert " of HEAD: " in lines[0]
 
 
 def test_missing_metrics_are_refused(here: Path) -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from stages.cli import app
 from synthetic import ROOT, make_split
+from toypipe.commands import streams
 from toypipe.commands.predict import BATCH, LARGE, Answer
 from toypipe.commands.predictions import TOP, show
 from toypipe.data.pictures import read_picture
@@ -186,7 +187,7 @@ def test_names_come_from_standard_input_as_they_are(split: Split, tmp_path: Path
     found = paths("images/002.png", "-", "images/003.png", given=given)
     assert found == ["images/002.png", "./images/001.png", strange, strange, "images/003.png"]
     (line,) = invoke(strange).stdout.splitlines()
-    assert line.endswith("\\udcff.png'")
+    assert line.endswith("/a b \\udcff.png")
 
 
 def test_bad_files_are_named_and_the_others_answered(tmp_path: Path) -> None:
@@ -202,6 +203,32 @@ def test_bad_files_are_named_and_the_others_answered(tmp_path: Path) -> None:
     assert all(line.startswith(name) for line, name in zip(named, bad, strict=True))
     assert last.startswith("error: ")
     assert "4" in last
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+def test_what_is_no_file_is_named_and_the_others_answered(tmp_path: Path) -> None:
+    """A named pipe is not waited for, and an error of a plugin of Pillow ends nothing."""
+    bad = [tmp_path / "fifo.png", tmp_path / "bad.dds", Path("/dev/zero")]
+    os.mkfifo(bad[0])
+    bad[1].write_bytes(b"DDS " + (124).to_bytes(4, "little") + bytes(200))
+    names = [*map(str, bad), "images/001.png"]
+    result = invoke("--json", "images/000.png", *names, status=2)
+
+    found = [json.loads(line)["path"] for line in result.stdout.splitlines()]
+    assert found == ["images/000.png", "images/001.png"]
+    assert all(str(path) in result.stderr for path in bad)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the system has no /dev/fd")
+def test_the_pipe_of_a_shell_is_read() -> None:
+    """`predict <(...)` and `... | predict /dev/stdin` answer the image that comes."""
+    reader, writer = os.pipe()
+    os.write(writer, Path("images/000.png").read_bytes())
+    os.close(writer)
+    (answer,) = answers(f"/dev/fd/{reader}")
+    os.close(reader)
+    (expected,) = answers("images/000.png")
+    assert answer["probabilities"] == expected["probabilities"]
 
 
 def test_photographs_are_answered_in_their_order(split: Split, tmp_path: Path) -> None:
@@ -270,7 +297,9 @@ def test_a_closed_pipe_ends_quietly(as_json: bool, monkeypatch: pytest.MonkeyPat
     os.close(reader)
     batches = iter([[Answer("a.png", {"cat": 1.0})]] * 3)
     with open(writer, "w") as stdout:  # noqa: PTH123 - a descriptor has no path
-        monkeypatch.setattr(sys, "stdout", stdout)
+        for name in ("stdout", "__stdout__"):
+            monkeypatch.setattr(sys, name, stdout)
+        streams.mend()
         show(batches, as_json=as_json)
         monkeypatch.undo()
     assert len(list(batches)) == 2

@@ -331,12 +331,16 @@ def test_damaged_results_are_named(name: str, content: bytes) -> None:
     """Here and in a commit: not a traceback, but the file and what to do."""
     Path("data/reports", name).write_bytes(content)
 
-    assert f"data/reports/{name} is not what toypipe writes: `dvc repro`" in refused()
+    said = refused()
+    assert said.startswith(f"error: data/reports/{name}")
+    assert said.endswith("`dvc repro` or `git checkout -- data/reports` restores it\n")
 
     commit()
     finish_run(Path())
     said = refused("--against", "HEAD")
-    assert f"data/reports/{name} of HEAD is not what toypipe writes: name another commit" in said
+    assert said.startswith(f"error: data/reports/{name}")
+    assert " of HEAD: " in said
+    assert said.endswith(". Name another commit\n")
 
 
 @pytest.mark.usefixtures("finished")
@@ -345,7 +349,7 @@ def test_only_validation_may_be_empty() -> None:
     table = Path("data/reports/loss.csv")
     table.write_text(table.read_text(encoding="utf-8") + "3,,,,0.01\n", encoding="utf-8")
 
-    assert "loss.csv is not what toypipe writes" in refused()
+    assert "loss.csv:4: not a row of epoch,train_loss," in refused()
 
 
 @pytest.mark.usefixtures("finished")

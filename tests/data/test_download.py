@@ -70,7 +70,7 @@ def part_of(target: Path) -> Path:
 
 BAD = {
     "404": "HTTP status 404 (Not Found)",
-    "500": "HTTP status 500 (Oh[31m no)",  # nothing that a terminal would obey
+    "500": "HTTP status 500 (Oh\\x1b[31m no)",  # nothing that a terminal would obey
     "shorter": f"it has {SIZE - 1} bytes instead of {SIZE}",
     "longer": f"it has {SIZE + 1} bytes instead of {SIZE}",
     "nonsense length": "Content-Length contained multiple unmatching values (1, 2)",
@@ -93,7 +93,7 @@ BAD = {
     "range of nothing": "it sent nothing",
     "range always refused": "HTTP status 416",
     "endless": f"not those with md5 {MD5}",
-    "another protocol": "220 this [2Jis no web server",
+    "another protocol": "220 this \\x1b[2Jis no web server",
     "hangs up": "Remote end closed connection without response",
 }
 """What a server can do instead of sending the file, and part of the error message for it."""

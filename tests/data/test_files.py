@@ -1,11 +1,17 @@
 """A file is read completely and undamaged, or refused; no code in it is run."""
 
 import io
+import zipfile
 from pathlib import Path
+from tempfile import NamedTemporaryFile
+from zipfile import ZipFile
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from faults.hostile_contents import rezipped
 from toypipe.data.files import load_archive
 from toypipe.errors import ToypipeError
 
@@ -72,6 +78,33 @@ def test_a_flipped_bit_in_the_directory_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ToypipeError, match="is damaged"):
             load_archive(path, remedy="")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
+    st.none() | st.tuples(st.integers(0, 400), st.integers(1, 255)),
+)
+def test_a_compressed_archive_is_refused(method: int, flip: tuple[int, int] | None) -> None:
+    """Torch compresses nothing. A flipped byte in what is compressed is not even looked for."""
+    content = bytearray(rezipped(GOOD, method))
+    if flip:
+        content[flip[0] % len(content)] ^= flip[1]
+    with NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(content)
+        with pytest.raises(ToypipeError, match="is damaged"):
+            load_archive(Path(file.name), remedy="")
+
+
+def test_an_archive_that_claims_more_than_its_length_is_refused(tmp_path: Path) -> None:
+    """A member that is listed twice is there once."""
+    path = tmp_path / "a.pt"
+    with ZipFile(io.BytesIO(GOOD)) as old, ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        new.filelist *= 2
+    with pytest.raises(ToypipeError, match="is damaged"):
+        load_archive(path, remedy="")
 
 
 def test_anything_but_a_dict_is_refused(tmp_path: Path) -> None:

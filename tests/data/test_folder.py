@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from faults import hostile_contents
 from stages import prepare
 from synthetic import PARAMS, make_folder
+from toypipe.data import pictures
 from toypipe.data.folder import read_folder
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import load_split
@@ -171,24 +173,13 @@ def _encoded(image_format: str) -> bytes:
     return file.getvalue()
 
 
-@st.composite
-def damaged_images(draw: st.DrawFn) -> bytes:
-    """Return an image file with a few bytes changed, left out or cut off."""
-    content = bytearray(
-        _encoded(draw(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"])))
-    )
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, len(content)))
-        content[start : start + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))
-    return bytes(content[: draw(st.integers(len(content) // 2, len(content)))])
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of what it reads all the same
-@settings(max_examples=100, deadline=None)
-@given(damaged_images())
+@settings(max_examples=300, deadline=None)
+@given(st.randoms(use_true_random=False).map(hostile_contents.image))
 @example(_jpeg_with_odd_exif())
+@example(b"DDS " + (124).to_bytes(4, "little") + bytes(72) + b"\4\0\0\0ZZZZ" + bytes(40))
+@example(b"BLP2" + bytes([1, 0, 0, 0, 9, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0, 0]) + bytes(2000))
 def test_damaged_image_is_read_or_refused(content: bytes) -> None:
-    """A damaged image file gives pixels or a ToypipeError, never another error."""
+    """A damaged file of any format gives pixels or a ToypipeError, never another error."""
     path = Path("damaged.img")
     path.write_bytes(content)
     with suppress(ToypipeError):
@@ -205,6 +196,20 @@ def test_large_image_is_read_without_a_warning(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIZE * SIZE // 2 - 1)
     with pytest.raises(ToypipeError, match="exceeds limit"):
         pixels(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.jp2", "a.blp", "a.qoi"])
+def test_formats_that_take_much_memory_or_time_have_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An image of more pixels than its format may have is refused before it is decoded."""
+    image = Image.fromarray(RGB)
+    (image.convert("P") if name == "a.blp" else image).save(tmp_path / name)
+    assert pixels(tmp_path / name).shape == (SIZE, SIZE, 3)
+    for limit in ("HEAVY", "SLOW"):
+        monkeypatch.setattr(pictures, limit, SIZE * SIZE - 1)
+    with pytest.raises(ToypipeError, match=r"its kind may have \S+ million pixels"):
+        pixels(tmp_path / name)
 
 
 # folders --------------------------------------------------------------------------------------
@@ -275,15 +280,38 @@ def test_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
     assert "Repair or remove" in advice
 
 
+def test_a_folder_is_named(tmp_path: Path) -> None:
+    """A folder within a class is refused like a bad image."""
+    more = make_folder(tmp_path) / "test" / "cat" / "more"
+    more.mkdir()
+    line, _ = refused(tmp_path)
+    assert line.startswith(f"{more} cannot be read as an image")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
-def test_a_folder_or_a_broken_link_is_named(tmp_path: Path) -> None:
-    """A folder within a class and a broken link are refused like a bad image."""
-    cat = make_folder(tmp_path) / "test" / "cat"
-    (cat / "more").mkdir()
-    (cat / "lost.png").symlink_to(cat / "gone.png")
-    lost, more, _ = refused(tmp_path)
-    assert lost == f"{cat / 'lost.png'} does not exist"
-    assert more.startswith(f"{cat / 'more'} cannot be read as an image")
+@pytest.mark.parametrize("name", ["train", "test/cat", "train/dog/0.png"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_link_is_named(tmp_path: Path, name: str, *, broken: bool) -> None:
+    """DVC does not see what a linked folder holds, so no link within the data folder is read."""
+    link = make_folder(tmp_path / "mine") / name
+    link.rename(tmp_path / "elsewhere")
+    link.symlink_to(tmp_path / ("gone" if broken else "elsewhere"))
+    line, advice = refused(tmp_path / "mine")
+    assert line == f"{link} is a symbolic link"
+    assert "copy the files there" in advice
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")
+def test_links_that_dvc_sees_through_are_read(tmp_path: Path) -> None:
+    """The data folder may be a link, and its files may be links into DVC's cache."""
+    cached = tmp_path / "cache" / "files/md5/0f" / ("1a" * 15)
+    cached.parent.mkdir(parents=True)
+    picture = make_folder(tmp_path / "elsewhere") / "train/cat/0.png"
+    picture.rename(cached)
+    picture.symlink_to(cached)
+    (tmp_path / "mine").symlink_to(tmp_path / "elsewhere")
+
+    assert len(read_folder(tmp_path / "mine", SIZE)[0]) == 12
 
 
 def test_many_bad_images_are_counted(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthetic import make_split
+from synthetic import BAD_NAMES, make_split
 from toypipe.data.split import Split, load_split, save_split
 from toypipe.errors import ToypipeError
 from toypipe.training.holdout import hold_out
@@ -105,6 +105,17 @@ IMAGES, LABELS = make_split(7).images, make_split(7).labels
         {"images": IMAGES, "labels": LABELS, "classes": ["a", "b"]},
         {"images": IMAGES, "labels": LABELS - 1, "classes": ["a", "b", "c"]},
         {"images": IMAGES, "labels": LABELS, "classes": [1, 2, 3]},
+        *(
+            {"images": IMAGES, "labels": LABELS, "classes": ["cat", "dog", name]}
+            for name in BAD_NAMES
+        ),
+        {"images": IMAGES[:1].expand(7, 3, 16, 16), "labels": LABELS, "classes": ["a", "b", "c"]},
+        {
+            "images": IMAGES[:1, :1, :1, :1].expand(3 * 10**8, 3, 16, 16),
+            "labels": LABELS[:1].expand(3 * 10**8),
+            "classes": ["a", "b", "c"],
+        },
+        {"images": IMAGES, "labels": LABELS[:1].expand(7), "classes": ["a", "b", "c"]},
     ],
 )
 def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:

@@ -5,9 +5,11 @@ import io
 import json
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,6 +82,38 @@ def test_hard_link_keeps_its_bytes(tmp_path: Path) -> None:
     os.link(cached, path)
     write(path, b"new")
     assert (path.read_bytes(), cached.read_bytes()) == (b"new", b"old")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit to set")
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("by_torch", [False, True])
+def test_of_several_files_the_one_that_is_too_large_is_named(
+    tmp_path: Path, at: int, by_torch: bool
+) -> None:
+    """Whichever of them it is, and whoever writes it, none of them appears."""
+    import resource
+
+    paths = [tmp_path / name for name in "abc"]
+
+    def write_all() -> None:
+        with ExitStack() as stack:
+            files = [stack.enter_context(whole(path)) for path in paths]
+            for i, file in enumerate(files):
+                if by_torch and i == at:
+                    torch.save(torch.zeros(10_000), file)
+                file.write(bytes(20_000 if i == at else 10))
+            for file in files:
+                file.flush()
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write_all()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(paths[at])
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege there")

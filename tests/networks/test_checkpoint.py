@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from synthetic import Network, make_network_params, make_split
+from synthetic import BAD_NAMES, Network, make_network_params, make_split
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier, load_checkpoint, save_checkpoint
@@ -43,7 +44,8 @@ def _saved(path: Path, classifier: Classifier) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["toy", "speedrun", "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5"]
+    "name",
+    ["toy", "speedrun", "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf"],
 )
 def test_a_checkpoint_rebuilds_the_network(tmp_path: Path, name: Network) -> None:
     """The file alone gives the same logits, size, classes and parameters."""
@@ -53,6 +55,8 @@ def test_a_checkpoint_rebuilds_the_network(tmp_path: Path, name: Network) -> Non
     with torch.inference_mode():
         assert torch.equal(loaded.model(IMAGES), classifier.model.eval()(IMAGES))
     assert (loaded.params, loaded.size, loaded.classes) == (classifier.params, 32, CLASSES)
+    fixed = {n for n, weight in classifier.model.named_parameters() if not weight.requires_grad}
+    assert {n for n, weight in loaded.model.named_parameters() if not weight.requires_grad} == fixed
 
 
 @pytest.mark.parametrize("name", ["toy", "speedrun", "shufflenet_v2_x0_5", "mnasnet0_5"])
@@ -137,6 +141,7 @@ GOOD = _bytes(_classifier())
 
 CONTENT: dict[str, Any] = torch.load(io.BytesIO(GOOD), weights_only=True)
 WEIGHTS: dict[str, Any] = CONTENT["weights"]
+FIRST = WEIGHTS["network.0.weight"]
 
 
 @pytest.mark.parametrize(
@@ -156,11 +161,17 @@ WEIGHTS: dict[str, Any] = CONTENT["weights"]
         CONTENT | {"size": "32"},
         CONTENT | {"classes": CLASSES[:2]},
         CONTENT | {"classes": 3},
+        *(CONTENT | {"classes": ["cat", "dog", name]} for name in BAD_NAMES),
         CONTENT | {"weights": {}},
         CONTENT | {"weights": [1, 2]},
         CONTENT | {"weights": WEIGHTS | {"network.0.weight": torch.zeros(3)}},
         CONTENT | {"weights": WEIGHTS | {"network.0.weight": "zero"}},
         CONTENT | {"weights": WEIGHTS | {"network.99.weight": torch.zeros(3)}},
+        CONTENT | {"weights": WEIGHTS | {"network.0.weight": FIRST.to_sparse()}},
+        CONTENT | {"weights": WEIGHTS | {"network.0.weight": FIRST.to("meta")}},
+        CONTENT | {"weights": WEIGHTS | {"network.0.weight": FIRST[:1, :1].expand(FIRST.shape)}},
+        CONTENT | {"weights": WEIGHTS | {"network.2.bias": WEIGHTS["network.0.bias"]}},
+        CONTENT | {"weights": WEIGHTS | {"network.0.weight": FIRST.int()}},
     ],
 )
 def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
@@ -169,6 +180,34 @@ def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, path)
     with pytest.raises(ToypipeError, match=r"checkpoint\.pt .*toypipe train"):
         load_checkpoint(path, CPU)
+
+
+def _peak() -> float:
+    """Return the most memory that this process has had, in MB."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory is found in /proc")
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {"model": {"name": "speedrun", "width": 1024, "whitening": True, "identity": True}},
+        {"model": {"name": "torchvision", "arch": "regnet_y_128gf"}},
+        {"model": {"name": "torchvision", "arch": "vgg19"}, "size": 1024},
+        {"size": 1024},
+        {"classes": [str(i) for i in range(10_000)]},
+    ],
+)
+def test_a_small_file_of_a_large_network_takes_no_memory(
+    tmp_path: Path, claim: dict[str, Any]
+) -> None:
+    """A network of gigabytes is refused before it is built."""
+    path = tmp_path / "checkpoint.pt"
+    torch.save(CONTENT | claim, path)
+    before = _peak()
+    with pytest.raises(ToypipeError, match=r"checkpoint\.pt .*toypipe train"):
+        load_checkpoint(path, CPU)
+    assert _peak() - before < 100
 
 
 def test_a_pickled_network_is_refused(tmp_path: Path) -> None:

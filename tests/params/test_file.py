@@ -1,5 +1,7 @@
 """Which files are read as parameters, and what is said of others."""
 
+import os
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -96,6 +98,14 @@ def test_folder_is_no_file() -> None:
     """A folder instead of a file is refused by name."""
     FILE.mkdir()
     with pytest.raises(ToypipeError, match=r"params\.yaml cannot be read"):
+        read_params(FILE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+def test_named_pipe_is_not_waited_for() -> None:
+    """A named pipe into which nobody writes is refused at once."""
+    os.mkfifo(FILE)
+    with pytest.raises(ToypipeError, match=r"params\.yaml cannot be read: not a regular file"):
         read_params(FILE)
 
 

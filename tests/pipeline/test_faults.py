@@ -5,12 +5,25 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from random import Random
 
 import pytest
 
-import faults
-from faults import Arena, Edit, Tally
+from faults import (
+    broken_files,
+    damage,
+    disks,
+    edits,
+    hostile_text,
+    interruptions,
+    kills,
+    parameters,
+    streams,
+)
+from faults.arena import Arena, Case
+from faults.edits import Edit
+from faults.tally import Tally
 from synthetic import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="moments are found in /proc")
@@ -31,19 +44,19 @@ def require(tally: Tally) -> None:
 @pytest.mark.faults
 def test_a_killed_training_is_resumed(arena: Arena) -> None:
     """With DVC, at any moment: the next run ends with the bytes of one never killed."""
-    require(faults.kill(arena, Random(1), "train", under_dvc=True, group=True))
+    require(kills.kill(arena, Random(1), "train", under_dvc=True, group=True))
 
 
 @pytest.mark.faults
 def test_a_stage_killed_between_two_renames_is_repeated(arena: Arena) -> None:
     """One output is there, the others are not: the next run delivers them all."""
-    require(faults.kill_at_rename(arena, Random(1), "train", "data/reports/loss.csv"))
+    require(kills.kill_at_rename(arena, Random(1), "train", "data/reports/loss.csv"))
 
 
 @pytest.mark.faults
 def test_a_stage_ends_with_its_dvc(arena: Arena) -> None:
     """Within seconds, and the next run goes on."""
-    require(faults.dvc_dies(arena, Random(2), "train", signal.SIGKILL))
+    require(kills.dvc_dies(arena, Random(2), "train", signal.SIGKILL))
 
 
 SAVES = """
@@ -123,20 +136,20 @@ def test_an_interrupted_stage_says_so(
     arena: Arena, stage: str, number: signal.Signals, *, twice: bool
 ) -> None:
     """It ends with 128 and the signal's number, whatever it was at, and the next run goes on."""
-    require(faults.interrupt(arena, Random(3), stage, number, twice=twice))
+    require(interruptions.interrupt(arena, Random(3), stage, number, twice=twice))
 
 
 @pytest.mark.faults
 def test_an_edit_in_mid_run_is_never_recorded(arena: Arena) -> None:
     """Put back, or run as it is now: what is recorded is what was used."""
-    edit = Edit("train", "toypipe/training/losses.py", faults.comment, harmless=True)
-    require(faults.edit_in_mid_run(arena, Random(4), edit))
+    edit = Edit("train", "toypipe/training/losses.py", edits.comment, harmless=True)
+    require(edits.edit_in_mid_run(arena, Random(4), edit))
 
 
 @pytest.mark.faults
 def test_a_write_that_fails_leaves_nothing(arena: Arena) -> None:
     """No half-written file and no temporary one, and with room the next run goes on."""
-    require(faults.limit_files(arena, Random(5), "train"))
+    require(disks.limit_files(arena, Random(5), "train"))
 
 
 @pytest.mark.faults
@@ -149,17 +162,40 @@ def test_a_write_that_fails_leaves_nothing(arena: Arena) -> None:
 )
 def test_a_bad_file_is_refused(arena: Arena, stage: str, file: str, corruption: str) -> None:
     """With a paragraph; none of its code is run, and nothing is touched."""
-    require(faults.bad_input(arena, Random(6), stage, file, corruption))
+    require(damage.bad_input(arena, Random(6), stage, file, corruption))
 
 
 @pytest.mark.faults
 def test_a_damaged_state_stops_nothing(arena: Arena) -> None:
     """The training starts from the beginning, and ends with the same bytes."""
-    require(faults.bad_state(arena, Random(7), "state.pt", "other shapes"))
+    require(damage.bad_state(arena, Random(7), "state.pt", "other shapes"))
+
+
+@pytest.mark.faults
+def test_what_others_wrote_is_read_or_refused(arena: Arena) -> None:
+    """Names, pipeline files, results and runs: a code of its own, and harmless text."""
+    parts: list[Case] = [
+        hostile_text.parameter_named,
+        hostile_text.metric_named,
+        partial(broken_files.broken, file="dvc.lock", content=b"stages:\n"),
+        partial(broken_files.damaged, file="loss.csv", content=b"\xff"),
+        partial(broken_files.noted, record='{"used": 1e300}'),
+        partial(broken_files.strange, entry="odd name"),
+    ]
+    tally = hostile_text.in_one_copy(arena, Random(9), parts)
+
+    assert tally.count > len(parts)
+    assert tally.good, "\n".join(tally.notes)
+
+
+@pytest.mark.faults
+def test_a_closed_stream_changes_no_exit_code(arena: Arena) -> None:
+    """A training is delivered without standard output."""
+    require(streams.redirected(arena, Random(10), "{} >&-", "train"))
 
 
 def test_no_parameter_file_causes_a_traceback() -> None:
     """Whatever is in it, it is fine or refused."""
-    tally = faults.bad_parameters(60, seed=8)
+    tally = parameters.bad_parameters(60, seed=8)
     assert tally.count >= 60
     assert tally.good, "\n".join(tally.notes)

@@ -168,6 +168,38 @@ def test_a_folder_of_ones_own_is_watched(project: Path) -> None:
             noted.require_unchanged()
 
 
+@pytest.mark.parametrize("back", [False, True], ids=["swapped", "swapped and back"])
+def test_two_folders_that_swap_their_names_have_changed(project: Path, *, back: bool) -> None:
+    """Even if every file has the size and the times of the other: who knows which was read?"""
+    mine = make_folder(project / "data/mine")
+    for path in mine.rglob("*.png"):
+        path.write_bytes(path.read_bytes().ljust(2000, b"\0"))
+        os.utime(path, (1e9, 1e9))
+    replace("dvc.yaml", "      - stages/prepare.py", "      - data/mine")(project)
+    noted = Inputs("prepare", Path("params.yaml"), [])
+    for _ in range(1 + back):
+        (mine / "train/cat").rename(mine / "train/x")
+        (mine / "train/dog").rename(mine / "train/cat")
+        (mine / "train/x").rename(mine / "train/dog")
+
+    with pytest.raises(InputsChangedError, match="data/mine/train/cat") as caught:
+        noted.require_unchanged()
+    assert len(str(caught.value).splitlines()) < 15
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_training_is_said_to_be_kept_only_if_it_is(project: Path, *, kept: bool) -> None:
+    """The stage knows: not while it loads, nor where nothing can be kept."""
+    noted = Inputs("train", Path("params.yaml"), [])
+    noted.require_unchanged()
+    noted.kept = kept
+    flip(project)
+
+    with pytest.raises(InputsChangedError) as caught:
+        noted.require_unchanged()
+    assert ("training is kept" in str(caught.value)) == kept
+
+
 def test_bad_parameters_are_refused_at_the_start(project: Path) -> None:
     """They are an error of their own, not a change."""
     replace("params.yaml", "seed: 0", "seed: x")(project)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -15,8 +17,9 @@ from synthetic import ROOT, make_split, make_train_params
 from toypipe.errors import BusyError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
-from toypipe.pipeline.resume import RunFolder, claimed
+from toypipe.pipeline.resume import RunFolder, claimed, kept
 from toypipe.pipeline.run_store import list_runs, read_record, remove, runs_folder
+from toypipe.pipeline.signals import Interrupted, interrupts
 from toypipe.training.loop import begin
 from toypipe.training.state import Epoch, TrainingState
 
@@ -127,6 +130,34 @@ def test_a_state_that_cannot_be_saved_stops_nothing(capsys: pytest.CaptureFixtur
         assert "could not be saved (File too large)" in capsys.readouterr().err
         assert (folder.path / "state.pt").read_bytes() == before
         assert not list(folder.path.glob(".*"))
+
+
+@pytest.mark.parametrize("place", [".toypipe", ".toypipe/runs", "the lock"])
+def test_what_cannot_be_kept_stops_nothing(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a folder or a lock the training goes on, and the user is told."""
+    with claimed(VALUES, MACHINE) as folder:
+        path = folder.path.with_suffix(".lock") if place == "the lock" else Path(place)
+    shutil.rmtree(".toypipe")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir() if place == "the lock" else path.touch()
+    with claimed(VALUES, MACHINE) as folder:
+        run = folder.resume(make_run)
+        assert not folder.save_due()
+        assert folder.save(run, finished=True) == "from the beginning"
+        assert not folder.has_finished()
+    assert "not kept, so a stop loses this training (" in capsys.readouterr().err
+
+
+def test_a_finished_training_that_is_not_kept_goes_on_after_a_signal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its outputs are all that can be had of it; a kept one is delivered by the next call."""
+    monkeypatch.setattr(interrupts, "received", signal.SIGTERM)
+    run, params = make_run(), make_train_params()
+    list(kept(iter([]), run, RunFolder(Path("x"), writes=False), params, images=8))
+
+    with claimed(VALUES, MACHINE) as folder, pytest.raises(Interrupted, match="delivers it"):
+        list(kept(iter([]), run, folder, params, images=8))
 
 
 def test_states_are_saved_as_often_as_costs_half_a_percent(monkeypatch: pytest.MonkeyPatch) -> None:

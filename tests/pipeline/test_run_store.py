@@ -1,12 +1,13 @@
 """The folders of all trainings: the oldest make room, and a checkpoint leads to its training."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from toypipe.pipeline import run_store
 from toypipe.pipeline.resume import claimed
-from toypipe.pipeline.run_store import find_record, list_runs, prune, runs_folder
+from toypipe.pipeline.run_store import Record, find_record, list_runs, prune, runs_folder
 
 MACHINE = {"device": "cpu"}
 
@@ -44,3 +45,53 @@ def test_a_checkpoint_leads_to_the_training_that_wrote_it_last() -> None:
     assert record is not None
     assert record.machine == {"device": "cuda"}
     assert find_record(Path(), "abd") is None
+
+
+NONSENSE = [
+    *(b"", b"null", b"[1]", b"\xff", b'{"used": 1e300}', b'{"used": NaN}', b'{"used": -1}'),
+    *(b'{"epoch": NaN}', b'{"pid": "x"}', b'{"values": null}', b"[" * 200_000, b'{"machine": [1]}'),
+]
+
+
+@pytest.mark.parametrize("content", NONSENSE)
+def test_a_record_with_nonsense_is_an_empty_one(content: bytes) -> None:
+    """It is listed as a training of which nothing is known."""
+    with claimed({}, MACHINE) as folder:
+        (folder.path / "run.json").write_bytes(content)
+
+    (run,) = list_runs()
+    assert (run.key, run.state, run.record) == (folder.path.name, "paused", Record())
+    assert find_record(Path(), "abc") is None
+
+
+@pytest.mark.parametrize("params", [None, [1], "x", 1.5])
+def test_parameters_of_another_form_are_none(params: object) -> None:
+    """What lists them need not look."""
+    assert Record(values={"params": params}).params == {}
+
+
+STRANGE: dict[str, Callable[[Path], object]] = {
+    "folder of another name": lambda runs: (runs / "notes").mkdir(),
+    "file": lambda runs: (runs / "0123456789ab").touch(),
+    "dangling link": lambda runs: (runs / "0123456789ab").symlink_to("nowhere"),
+    "link to a folder": lambda runs: (runs / "0123456789ab").symlink_to(runs.parent),
+    "link to itself": lambda runs: (runs / "0123456789ab").symlink_to("0123456789ab"),
+    "folder in place of the lock": lambda runs: (runs / "0123456789ab.lock/x").mkdir(parents=True),
+    "lock of nothing": lambda runs: (runs / "0123456789ac.lock").mkdir(),
+}
+
+
+@pytest.mark.parametrize("entry", STRANGE)
+def test_a_strange_entry_stops_nothing(entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trainings are listed, make room for each other, and go on."""
+    monkeypatch.setattr(run_store, "LARGEST", 0)
+    with claimed({}, MACHINE) as folder:
+        pass
+    STRANGE[entry](runs_folder())
+    if entry == "folder in place of the lock":
+        (runs_folder() / "0123456789ab").mkdir()
+
+    assert [run.key for run in list_runs()] == [folder.path.name]
+    with claimed({}, {"device": "cuda"}) as other:
+        assert [run.key for run in list_runs()] == [other.path.name]
+    assert find_record(Path(), "abc") is None

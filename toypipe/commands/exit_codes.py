@@ -2,22 +2,35 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from toypipe.errors import ToypipeError
+from toypipe.commands import streams
+from toypipe.errors import ToypipeError, printable
 from toypipe.pipeline.signals import AGENT, OWN_RUN, Interrupted, interrupts
 
 
 class Commands(TyperGroup):
     """The one place where errors become exit codes."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command, whatever became of the standard streams."""
+        streams.mend()
+        return super().main(*args, **options)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse bad usage before the command's name."""
+        with _one_line():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command; explain an error that a user can mend, without a traceback."""
         try:
-            with interrupts.listening():
+            with interrupts.listening(), _one_line():
                 return super().invoke(ctx)
         except ToypipeError as error:
             _fail(error)
@@ -26,9 +39,19 @@ class Commands(TyperGroup):
                 print(f"interrupted: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
-            if error.filename is None or isinstance(error, BrokenPipeError):
+            if error.filename is None:
                 raise
             _fail(ToypipeError(f"{error.filename}: {error.strerror}"))
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Escape what Click quotes of the command line."""
+    try:
+        yield
+    except typer.TyperException as error:
+        error.message = printable(error.message)
+        raise
 
 
 def _fail(error: ToypipeError) -> NoReturn:
@@ -36,15 +59,12 @@ def _fail(error: ToypipeError) -> NoReturn:
 
     An agent that toypipe did not start may print it minutes later, so one process per host does.
     """
-    text = str(error)
     if os.environ.get("DVC_STAGE") in {"train", "evaluate"}:  # the others' outputs stay (persist)
-        text += (
-            "\nDVC removed the earlier outputs of this stage before it ran. To restore them:"
-            " `dvc checkout` and `git checkout -- data/reports`."
-        )
+        remedy = "`dvc checkout` and `git checkout -- data/reports`"
+        said = "DVC removed the earlier outputs of this stage before it ran. To restore them:"
+        error.args += (f"{said} {remedy}.",)
     agent = os.environ.get(AGENT)
     if agent == OWN_RUN or (agent is not None and os.environ["LOCAL_RANK"] != "0"):
-        error.args = (text,)
         raise error
-    print(f"error: {text}", file=sys.stderr, flush=True)
+    print(f"error: {error}", file=sys.stderr, flush=True)
     raise typer.Exit(error.exit_code) from None

@@ -1,5 +1,6 @@
 """Command `export`: the network as a file for other programs, if it gives the same answers."""
 
+import sys
 from pathlib import Path
 
 import torch
@@ -9,8 +10,9 @@ from toypipe.commands.onnx_model import OPSET, export_onnx, largest_difference
 from toypipe.compute.devices import pick_device
 from toypipe.data.files import whole
 from toypipe.data.split import load_split
-from toypipe.errors import ToypipeError
+from toypipe.errors import ToypipeError, printable
 from toypipe.networks.checkpoint import Classifier, load_checkpoint
+from toypipe.pipeline.record import changed_outputs
 
 TEST_IMAGES = Path("data/prepared/test.pt")
 TOLERANCE = 1e-4  # of a probability; the rounding of float32 stays far below it
@@ -33,6 +35,8 @@ def run(*, checkpoint: Path, output: Path) -> str:
             f" {described}, but at most {TOLERANCE:g} is allowed: {output} is not written. Try"
             " other versions of onnx, onnxscript and onnxruntime"
         )
+    if checkpoint.as_posix() in changed_outputs("train"):
+        print(printable(f"{checkpoint} is not what dvc.lock records"), file=sys.stderr)
     with whole(output) as file:
         file.write(model)
     return (

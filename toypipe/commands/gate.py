@@ -1,5 +1,6 @@
 """`toypipe gate`: are the metrics good enough? The exit code tells CI."""
 
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from toypipe.commands.git import find_commit, git
-from toypipe.commands.results import ACCURACY, REPORTS, is_number, read_metrics
-from toypipe.errors import ToypipeError
+from toypipe.commands.results import ACCURACY, REPORTS, accuracy_at, is_number, read_metrics
+from toypipe.errors import ToypipeError, printable
+from toypipe.pipeline.record import describe_changes
 
 
 def run(
@@ -18,7 +20,8 @@ def run(
 
     A value that is not a number violates all bounds: `least` and `most` of the form METRIC=VALUE,
     and `max_drop`, how far the test accuracy may lie below that of the commit `against`. Raises
-    ToypipeError for no bound at all and for one that makes no sense.
+    ToypipeError for no bound at all, for one that makes no sense, and if the test metrics are not
+    those of the network here.
     """
     if (max_drop is None) != (against is None):
         raise ToypipeError("--max-drop VALUE and --against REV go together: give both")
@@ -27,6 +30,7 @@ def run(
             "there is nothing to check: give --min METRIC=VALUE, --max METRIC=VALUE, or"
             " --max-drop VALUE --against REV"
         )
+    _check_record()
     names = sorted(path.name for path in REPORTS.glob("*.json"))
     metrics = {key: value for name in names for key, value in read_metrics(name).items()}
     checks = list[tuple[str, Any, str, Decimal]]()  # what, its value, least or most, the bound
@@ -49,8 +53,18 @@ def run(
             holding.append(f"{what} is {value}, at {word} {bound}")
         else:
             violated.append(f"violated: {what} is {_word(value)}, should be at {word} {bound}")
-    print("\n".join(violated) or f"holds: {'; '.join(holding)}")
+    for line in violated or [f"holds: {'; '.join(holding)}"]:
+        print(printable(line))
     return not violated
+
+
+def _check_record() -> None:
+    """Warn of metrics that dvc.lock does not record; refuse those of another network."""
+    changes, mixed = describe_changes()
+    if mixed:
+        raise ToypipeError(changes)
+    if changes:
+        print(printable(changes), file=sys.stderr)
 
 
 def _number(option: str, text: str, example: str) -> Decimal:
@@ -71,7 +85,7 @@ def _find(metrics: dict[str, Any], name: str) -> Any:
     return metrics[name]
 
 
-def _accuracy_at(against: str) -> Any:
+def _accuracy_at(against: str) -> Decimal:
     unchanged = not git("status", "--porcelain", "--", str(REPORTS))
     if find_commit(against) == find_commit("HEAD") and unchanged:
         raise ToypipeError(
@@ -79,13 +93,7 @@ def _accuracy_at(against: str) -> Any:
             " there: the results would be compared with themselves. Name an earlier commit, such"
             " as HEAD~1 or the branch that this one started from"
         )
-    accuracy = read_metrics("test.json", against).get(ACCURACY)
-    if not is_number(accuracy):
-        raise ToypipeError(
-            f"{ACCURACY} of {against} is {_word(accuracy)}, which is not a number, so there is"
-            " nothing to compare with: name another commit"
-        )
-    return accuracy
+    return accuracy_at(against)
 
 
 def _word(value: Any) -> str:

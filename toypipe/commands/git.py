@@ -14,8 +14,8 @@ def git(*arguments: str) -> str:
         raise ToypipeError("this needs Git, which is not installed") from None
     if result.returncode != 0:
         message = result.stderr.decode(errors="replace").strip()
-        raise ToypipeError(f"git {arguments[0]} says: {message}")
-    return result.stdout.decode(errors="replace")  # a file may hold anything
+        raise ToypipeError(*f"git {arguments[0]} says: {message}".splitlines())
+    return result.stdout.decode(errors="replace")
 
 
 def find_commit(rev: str) -> str:
@@ -31,6 +31,13 @@ def find_commit(rev: str) -> str:
         ) from None
 
 
-def file_at(commit: str, path: Path) -> str:
-    """Return a file of a commit, by its path from here; a missing one is a ToypipeError."""
-    return git("show", f"{commit}:./{path.as_posix()}")
+def file_at(commit: str, path: Path, largest: int) -> bytes | None:
+    """Return at most so many bytes of a file of a commit, by its path from here; None without."""
+    command = ["git", "show", f"{commit}:./{path.as_posix()}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        content = process.stdout.read(largest)
+        if len(content) == largest:
+            process.kill()
+            return content
+    return content if process.returncode == 0 else None

@@ -16,7 +16,7 @@ from torch import Tensor
 from toypipe.compute import DeviceName
 from toypipe.compute.devices import pick_device
 from toypipe.data.pictures import read_picture
-from toypipe.errors import ToypipeError
+from toypipe.errors import ToypipeError, printable
 from toypipe.evaluation.metrics import predict
 from toypipe.networks.checkpoint import load_checkpoint
 
@@ -52,7 +52,7 @@ def run(
 
     def complain(problem: str) -> None:
         bad.append(problem)
-        print(problem, file=sys.stderr)
+        print(printable(problem), file=sys.stderr)
 
     pictures = _read(_files(names, complain), classifier.size, complain)
     while batch := list(islice(pictures, size)):

@@ -1,18 +1,12 @@
 """Read the results in data/reports: those of this folder, or those of a commit."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toypipe.commands.git import file_at, find_commit
 from toypipe.errors import ToypipeError
+from toypipe.params.documents import LARGEST, Document
 from toypipe.params.file import flatten
 
 if TYPE_CHECKING:  # they import torch, which reading metrics does not need
@@ -21,7 +15,6 @@ if TYPE_CHECKING:  # they import torch, which reading metrics does not need
 
 REPORTS = Path("data/reports")
 ACCURACY = "test.accuracy"
-Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class Results(NamedTuple):
@@ -42,13 +35,15 @@ def read_results(revision: str | None = None) -> Results:
     from toypipe.evaluation.metrics import ClassMetrics, Metrics
     from toypipe.training.state import Epoch
 
-    metrics = read_metrics("test.json", revision)
-    with _opened("test.json", revision):
-        test = Metrics(*(float(metrics[f"test.{field}"]) for field in Metrics._fields))
-    epochs = _table("loss.csv", revision, Epoch._fields, Epoch)
-    pairs = _table("confusion.csv", revision, ("actual", "predicted"), tuple[str, str])
+    metrics, fields = _document("test.json", revision), Metrics._fields
+    values = metrics.json()
+    if lacking := [field for field in fields if not is_number(values.get(field))]:
+        metrics.refuse(f"expected a number for {' and '.join(lacking)}")
+    test = Metrics(*(float(values[field]) for field in fields))
+    epochs = _document("loss.csv", revision).table(Epoch._fields, Epoch)
+    pairs = _document("confusion.csv", revision).table(("actual", "predicted"), tuple[str, str])
     columns = ("class", *ClassMetrics._fields[1:])
-    classes = _table("per_class.csv", revision, columns, ClassMetrics)
+    classes = _document("per_class.csv", revision).table(columns, ClassMetrics)
     return Results(revision or "this run", test, epochs, pairs, classes)
 
 
@@ -58,9 +53,19 @@ def read_metrics(name: str, revision: str | None = None) -> dict[str, Any]:
     Numbers are Decimals: in binary, 0.6714 - 0.6614 is more than 0.01. A file may also hold other
     values, see `is_number`. Raises ToypipeError for a missing or damaged file.
     """
-    with _opened(name, revision) as text:
-        values = json.loads(text, parse_float=Decimal, parse_int=Decimal, parse_constant=Decimal)
-        return dict(flatten(values, f"{name.removesuffix('.json')}."))
+    return dict(flatten(_document(name, revision).json(), f"{name.removesuffix('.json')}."))
+
+
+def accuracy_at(revision: str) -> Decimal:
+    """Return the test accuracy of a commit; ToypipeError if it has none."""
+    accuracy = read_metrics("test.json", revision).get(ACCURACY)
+    if not isinstance(accuracy, Decimal) or not is_number(accuracy):
+        word = "null" if accuracy is None else str(accuracy)  # as the file has it
+        raise ToypipeError(
+            f"{ACCURACY} of {revision} is {word}, which is not a number, so there is nothing to"
+            " compare with: name another commit"
+        )
+    return accuracy
 
 
 def is_number(value: Any) -> bool:
@@ -73,35 +78,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
-@contextmanager
-def _opened(name: str, revision: str | None) -> Iterator[str]:
-    """Return the text of a file in data/reports; refuse it if the block cannot parse it."""
-    path, place = REPORTS / name, ""
-    remedy = f"`dvc repro` or `git checkout -- {REPORTS}` restores it"
-    if revision is not None:
-        place, remedy, commit = f" of {revision}", "name another commit", find_commit(revision)
-        try:
-            text = file_at(commit, path)
-        except ToypipeError:
-            raise ToypipeError(
-                f"the commit {revision} has no {path}, so there is nothing to compare with:"
-                " name one in which a finished `dvc repro` was committed"
-            ) from None
-    elif path.exists():
-        text = path.read_bytes().decode(errors="replace")
-    else:
-        raise ToypipeError(f"{path} does not exist: `dvc repro` makes it")
-    try:
-        yield text
-    except (ValueError, LookupError, TypeError, AttributeError, csv.Error):
-        raise ToypipeError(f"{path}{place} is not what toypipe writes: {remedy}") from None
-
-
-def _table(name: str, revision: str | None, columns: Sequence[str], kind: type[Row]) -> list[Row]:
-    """Read a CSV file with these columns and at least one row; an empty cell is None."""
-    row_type = TypeAdapter(kind)
-    with _opened(name, revision) as text:
-        header, *rows = csv.reader(io.StringIO(text, newline=""))
-        if tuple(header) != tuple(columns) or not rows:
-            raise ValueError
-        return [row_type.validate_python([cell or None for cell in row]) for row in rows]
+def _document(name: str, revision: str | None) -> Document:
+    """Return a file in data/reports, of a commit or of this folder."""
+    path = REPORTS / name
+    if revision is None:
+        if not path.exists():
+            raise ToypipeError(f"{path} does not exist: `dvc repro` makes it")
+        return Document.read(path, f"`dvc repro` or `git checkout -- {REPORTS}` restores it")
+    content = file_at(find_commit(revision), path, LARGEST + 1)
+    if content is None:
+        raise ToypipeError(
+            f"the commit {revision} has no {path}, so there is nothing to compare with:"
+            " name one in which a finished `dvc repro` was committed"
+        )
+    return Document(path, content, "Name another commit", revision)

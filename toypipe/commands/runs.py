@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from toypipe.errors import BusyError, ToypipeError
+from toypipe.errors import BusyError, ToypipeError, printable
+from toypipe.params.documents import Document
 from toypipe.params.file import flatten, read_params
 from toypipe.pipeline.run_store import Listed, list_runs, remove, runs_folder
 
@@ -39,8 +40,10 @@ def run(keys: Sequence[str], *, clear: bool, params: Path) -> None:
         for run in chosen:
             log = runs_folder() / run.key / "log.txt"
             hardware = ", ".join(f"{name} {value}" for name, value in run.record.machine.items())
-            print(f"run {run.key}, {run.state}, {hardware}")
-            print(log.read_text(encoding="utf-8") if log.exists() else "no log", end="")
+            print(printable(f"run {run.key}, {run.state}, {hardware}"))
+            text = Document.read(log).content if log.exists() else b"no log"
+            for line in text.decode(errors="backslashreplace").splitlines():
+                print(printable(line))
 
 
 def _print_table(runs: list[Listed], params: Path) -> None:
@@ -50,17 +53,17 @@ def _print_table(runs: list[Listed], params: Path) -> None:
         own = {}
     table = Table("run", "state", "epoch", "size", "last used", f"differs from {params}", box=None)
     for run in runs:
-        values = run.record.values.get("params", {})
+        values = run.record.params
         changes = [f"{key}={value}" for key, value in flatten(values) if own.get(key) != value]
         table.add_row(
             run.key,
             run.state,
-            f"{run.record.epoch:.3g}/{values.get('epochs', 0):g}",
+            printable(f"{run.record.epoch:.3g}/{values.get('epochs', 0)}".removesuffix(".0")),
             f"{run.bytes / 1e6:.1f} MB",
             f"{datetime.fromtimestamp(run.record.used).astimezone():%Y-%m-%d %H:%M}",
-            " ".join(changes),
+            printable(" ".join(changes)),
         )
-    console = Console() if sys.stdout.isatty() else Console(width=200)  # a pipe has no width
-    console.print(table)
+    width = None if sys.stdout.isatty() else 200  # a pipe has none
+    Console(width=width, markup=False, emoji=False).print(table)
     total = sum(run.bytes for run in runs) / 1e6
     print(f"{total:.1f} MB in {runs_folder()}; `toypipe runs RUN` shows a log, --clear forgets")

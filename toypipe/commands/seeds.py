@@ -12,8 +12,8 @@ from statistics import fmean, stdev
 
 from toypipe.commands.dvc import COMMAND, environment, require_dvc
 from toypipe.commands.git import find_commit, git
-from toypipe.commands.results import ACCURACY, read_metrics
-from toypipe.errors import InputsChangedError, ToypipeError
+from toypipe.commands.results import accuracy_at
+from toypipe.errors import InputsChangedError, ToypipeError, printable
 from toypipe.evaluation.statistics import welch_interval
 from toypipe.pipeline.signals import interrupts
 
@@ -31,8 +31,9 @@ def run(count: int, against: str | None) -> None:
     commit = find_commit("HEAD")
     if changed := _changes():
         raise ToypipeError(
-            f"an experiment belongs to a commit, but these changes are in none:\n{changed}\n"
-            "Commit them, or put them away (git stash), and run this again"
+            "an experiment belongs to a commit, but these changes are in none:",
+            *changed.splitlines(),
+            "Commit them, or put them away (git stash), and run this again",
         )
     other = _other_accuracies(against, commit, count) if against else []
     missing = [seed for seed in range(count) if seed not in _experiments(commit)]
@@ -53,7 +54,7 @@ def run(count: int, against: str | None) -> None:
     own = _accuracies(commit)[:count]
     for seed, accuracy in enumerate(own):
         print(f"seed {seed}: test accuracy {accuracy:.4f}")
-    for name, values in {commit[:7]: own, against: other}.items():
+    for name, values in {commit[:7]: own, printable(against or ""): other}.items():
         if values:
             print(
                 f"{name}, {len(values)} seeds: mean {fmean(values):.4f}, standard deviation"
@@ -92,7 +93,7 @@ def _experiments(commit: str) -> dict[int, str]:
 def _accuracies(commit: str) -> list[float]:
     """Return the test accuracies of a commit's seeds, by ascending seed."""
     found = sorted(_experiments(commit).items())
-    return [float(read_metrics("test.json", experiment)[ACCURACY]) for _, experiment in found]
+    return [float(accuracy_at(experiment)) for _, experiment in found]
 
 
 def _train(seed: int, commit: str) -> None:

@@ -3,15 +3,17 @@
 import json
 import shutil
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-from ruamel.yaml import YAML
+from typing import Literal
 
 from toypipe.commands.dvc import COMMAND, environment, require_dvc
-from toypipe.errors import ToypipeError
+from toypipe.commands.results import is_number
+from toypipe.errors import ToypipeError, printable
+from toypipe.params.documents import Document
 from toypipe.params.file import flatten
+from toypipe.pipeline.dvc_files import LOCK, Recorded, read_lock
 from toypipe.pipeline.run_store import find_record
 
 CODE = ("stages", "toypipe", "dvc.yaml", ".dvcignore")
@@ -20,7 +22,7 @@ CHECKPOINT = "data/model/checkpoint.pt"
 # A cache of its own: a shared one holds the results.
 CONFIG = "[core]\nno_scm=true\nanalytics=false\ncheck_update=false\n[cache]\ndir=cache\n"
 
-Stages = dict[str, dict[str, Any]]  # as in dvc.lock, by name
+Stages = dict[str, Recorded]  # as in dvc.lock, by name
 
 
 def run(stage: str | None) -> bool:
@@ -31,9 +33,9 @@ def run(stage: str | None) -> bool:
     if there is no record, it describes another project, or a stage fails.
     """
     require_dvc("verify")
-    if not Path("dvc.lock").exists():
+    if not LOCK.exists():
         raise ToypipeError("dvc.lock is missing: there is nothing to compare with. Run `dvc repro`")
-    stages = _recorded(Path())
+    stages = read_lock()
     if stage is not None:
         if stage not in stages:
             raise ToypipeError(f"dvc.lock has no stage {stage}, but: {', '.join(stages)}")
@@ -42,7 +44,7 @@ def run(stage: str | None) -> bool:
     _require_unchanged(stages, inputs)
     with TemporaryDirectory(prefix="toypipe-verify-", ignore_cleanup_errors=True) as folder:
         copy = Path(folder)
-        params = {file for entry in stages.values() for file in entry.get("params", {})}
+        params = {file for entry in stages.values() for file in entry.params}
         _copy([*CODE, *sorted(params | inputs)], copy)
         single = ["--single-item", stage] if stage else []
         command = [*COMMAND, "repro", "--no-run-cache", "--no-commit", *single]
@@ -51,14 +53,9 @@ def run(stage: str | None) -> bool:
         return _compare(stages, copy)
 
 
-def _recorded(root: Path) -> Stages:
-    stages: Stages = YAML(typ="safe", pure=True).load(root / "dvc.lock")["stages"]
-    return stages
-
-
-def _sums(stages: Stages, kind: str) -> dict[str, str]:
-    """Return the md5 of every dependency (`deps`) or output (`outs`)."""
-    return {item["path"]: item["md5"] for entry in stages.values() for item in entry.get(kind, [])}
+def _sums(stages: Stages, kind: Literal["deps", "outs"]) -> dict[str, str]:
+    """Return the md5 of every dependency or output."""
+    return {item.path: item.md5 for entry in stages.values() for item in getattr(entry, kind)}
 
 
 def _require_unchanged(stages: Stages, inputs: set[str]) -> None:
@@ -66,7 +63,7 @@ def _require_unchanged(stages: Stages, inputs: set[str]) -> None:
     command = [*COMMAND, "status", "--json", *stages]
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise ToypipeError(f"dvc status says: {result.stderr.strip()}")
+        raise ToypipeError(*f"dvc status says: {result.stderr.strip()}".splitlines())
     changed = list[str]()
     for name, causes in json.loads(result.stdout).items():
         for cause in causes:
@@ -78,11 +75,14 @@ def _require_unchanged(stages: Stages, inputs: set[str]) -> None:
                         changed.append(f"{name}: {path} ({', '.join(how)})")
                     elif path in inputs:
                         changed.append(f"{name}: {path} ({how})")
+            else:
+                outs = cause.get("changed outs", {}).items()
+                changed += [f"{name}: {path} ({how})" for path, how in outs if how == "modified"]
     if changed:
-        listed = "\n".join(changed)
         raise ToypipeError(
-            f"dvc.lock describes another state of this project:\n{listed}\nRestore that state"
-            " (git checkout, dvc checkout), or record this one first (dvc repro)"
+            "dvc.lock describes another state of this project:",
+            *changed,
+            "Restore that state (git checkout, dvc checkout), or record this one first (dvc repro)",
         )
 
 
@@ -106,34 +106,39 @@ def _copy(names: list[str], target: Path) -> None:
 
 def _compare(stages: Stages, copy: Path) -> bool:
     """Print which outputs differ, by how much, and on which machines they were made."""
-    then, now = _sums(stages, "outs"), _sums(_recorded(copy), "outs")
+    then, now = _sums(stages, "outs"), _sums(read_lock(copy), "outs")
     differing = [path for path, md5 in then.items() if now.get(path) != md5]
     bad = []
     for name, entry in stages.items():
         wrong = [path for path in _sums({name: entry}, "outs") if path in differing]
-        print(f"{name}: {', '.join(wrong)} differs" if wrong else f"{name}: identical")
+        print(printable(f"{name}: {', '.join(wrong)} differs" if wrong else f"{name}: identical"))
         bad += [name] if wrong else []
     if not bad:
         print("every output has the bytes that dvc.lock records")
         return True
-    print(f"the first stage that differs is {bad[0]}")
+    print(printable(f"the first stage that differs is {bad[0]}"))
     _print_metrics(differing, copy)
     if CHECKPOINT in then:
         for label, root, sums in (("trained on:", Path(), then), ("now on:    ", copy, now)):
-            record = find_record(root, sums[CHECKPOINT])
+            record = find_record(root, sums.get(CHECKPOINT, ""))
             machine = ", ".join(" ".join(item) for item in record.machine.items()) if record else ""
-            print(f"{label} {machine or 'unknown'}")
+            print(printable(f"{label} {machine or 'unknown'}"))
     return False
 
 
 def _print_metrics(outputs: list[str], copy: Path) -> None:
-    gaps = list[float]()
+    gaps = list[Decimal]()
     for path in map(Path, outputs):
-        if path.suffix == ".json" and path.exists():
-            new = dict(flatten(json.loads((copy / path).read_bytes())))
-            for key, old in flatten(json.loads(path.read_bytes())):
-                if isinstance(old, float) and isinstance(new.get(key), float) and old != new[key]:
-                    print(f"  {key} was {old:.6g}, is {new[key]:.6g}")
+        if path.suffix == ".json" and path.exists() and (copy / path).exists():
+            try:
+                now, then = Document.read(copy / path).json(), Document.read(path).json()
+            except ToypipeError as error:
+                print(f"  {error}")
+                continue
+            new = dict(flatten(now))
+            for key, old in flatten(then):
+                if is_number(old) and is_number(new.get(key)) and old != new[key]:
+                    print(printable(f"  {key} was {old:.6g}, is {new[key]:.6g}"))
                     gaps.append(abs(new[key] - old))
     if gaps:
         print(f"  all metrics agree to within {max(gaps):.2g}")

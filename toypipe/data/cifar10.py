@@ -46,10 +46,11 @@ def read_cifar10(
                 pass
         except ToypipeError as error:
             raise ToypipeError(
-                f"CIFAR-10 is incomplete in {raw}, and could not be downloaded:\n{error}\nTry"
-                " again, which resumes the download; or name another source in TOYPIPE_CIFAR10_URL;"
-                f" or put {ARCHIVE} there ({ARCHIVE_BYTES:,} bytes, md5 {ARCHIVE_MD5}; from {PAGE})"
-                f" or the folder {EXTRACTED} that it contains"
+                f"CIFAR-10 is incomplete in {raw}, and could not be downloaded:",
+                *error.args,
+                "Try again, which resumes the download; or name another source in"
+                f" TOYPIPE_CIFAR10_URL; or put {ARCHIVE} there ({ARCHIVE_BYTES:,} bytes, md5"
+                f" {ARCHIVE_MD5}; from {PAGE}) or the folder {EXTRACTED} that it contains",
             ) from None
         _extract(archive)
         splits = _load(raw)

@@ -63,7 +63,7 @@ def _fetch(urls: Sequence[str], part: Path, size: int, md5: str) -> Iterator[int
         best = 0
     while not _is_right(part, size, md5):
         if max(failed, wrong) >= FAILURES:
-            raise ToypipeError("\n".join(f"  {url}: {why}" for url, why in reasons.items()))
+            raise ToypipeError(*(f"  {url}: {why}" for url, why in reasons.items()))
         time.sleep(PAUSE * failed)
         failed += 1
         for url in urls:
@@ -138,10 +138,9 @@ def _length(path: Path) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost cause in words, without characters that control a terminal."""
+    """Return the innermost cause in words."""
     while error.__context__:
         error = error.__context__
     if isinstance(error, TimeoutError):
         return f"silent for {SILENCE:.0f} s"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return "".join(filter(str.isprintable, text))[:200]
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)[:200]

@@ -4,25 +4,21 @@ import csv
 import io
 import json
 import os
-import pickle
-import struct
 import sys
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
+from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import IO, Any
 
 from toypipe.errors import ToypipeError
+from toypipe.params.regular import open_regular
 
-# What torch.load and the unpickler beneath it raise for invalid bytes.
-DAMAGED = (
-    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
-    *(AssertionError, struct.error, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
-)
+# What torch raises for a state dict that another program wrote.
+DAMAGED = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 
 
 def load_archive(path: Path, *, remedy: str) -> dict[str, Any]:
@@ -32,21 +28,31 @@ def load_archive(path: Path, *, remedy: str) -> dict[str, Any]:
     ToypipeError if the file is missing, damaged or something else.
     """
     try:
-        with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
-            # torch skips the checksums in the archive; with them every flipped bit is found.
-            if (member := zipfile.ZipFile(file).testzip()) is not None:
-                raise zipfile.BadZipFile(member)
+        with open_regular(path) as file, warnings.catch_warnings(action="ignore"):
+            _require_sound(zipfile.ZipFile(file), file.seek(0, os.SEEK_END))
             file.seek(0)
             import torch
 
             content = torch.load(file, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise ToypipeError(f"{path} does not exist: {remedy}") from None
-    except DAMAGED:
+    except Exception:  # noqa: BLE001 - zipfile, pickle and torch have errors of their own
         raise ToypipeError(f"{path} is damaged, or not a toypipe file: {remedy} again") from None
     if not isinstance(content, dict):
         raise ToypipeError(f"{path} is not a toypipe file: {remedy} again")
     return content
+
+
+def _require_sound(archive: zipfile.ZipFile, length: int) -> None:
+    """Refuse an archive that claims to hold more than its length in bytes, or has wrong checksums.
+
+    torch compresses nothing and skips the checksums; with them every flipped bit is found.
+    """
+    members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise zipfile.BadZipFile("compressed")
+    if sum(member.file_size for member in members) > length or archive.testzip() is not None:
+        raise zipfile.BadZipFile("damaged")
 
 
 def save_archive(file: IO[bytes], content: dict[str, Any]) -> None:
@@ -84,18 +90,31 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
             left.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("wb") as file:
+        with BufferedWriter(_Target(temporary, path)) as file:
             yield file
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         # When a write fails, torch.save raises an error of its own.
-        reason = error.__context__ if isinstance(error, RuntimeError) else error
-        if not isinstance(reason, OSError):
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
+class _Target(FileIO):
+    """A new file that will take another name, which its errors have: the system's have none."""
+
+    def __init__(self, path: Path, name: Path) -> None:
+        super().__init__(path, "w")
+        self._name = str(name)
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self._name
             raise
-        reason.filename = reason.filename or str(path)  # the system names none for a full disk
-        raise reason from None
 
 
 def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

@@ -55,6 +55,12 @@ def load_split(path: Path) -> Split:
     return Split(**content)
 
 
+def are_names(names: list[Any]) -> bool:
+    """Tell whether these are names of classes: distinct, printable, not empty."""
+    sound = (isinstance(name, str) and name.isprintable() and name.strip() for name in names)
+    return all(sound) and len(set(names)) == len(names)
+
+
 def _is_split(content: dict[str, Any]) -> bool:
     match content:
         case {"images": Tensor() as images, "labels": Tensor() as labels, "classes": list(names)}:
@@ -62,11 +68,14 @@ def _is_split(content: dict[str, Any]) -> bool:
                 len(content) == 3
                 and images.device.type == labels.device.type == "cpu"
                 and images.layout == labels.layout == torch.strided
+                # With strides of zero, a small file could claim any number of images.
+                and images.is_contiguous(memory_format=torch.channels_last)
+                and labels.is_contiguous()
                 and (images.dtype, labels.dtype) == (torch.uint8, torch.int64)
                 and (images.ndim, labels.ndim) == (4, 1)
                 and images.shape == (len(labels), 3, images.shape[2], images.shape[2])
                 and images.numel() > 0
                 and 0 <= int(labels.min()) <= int(labels.max()) < len(names)
-                and all(isinstance(name, str) for name in names)
+                and are_names(names)
             )
     return False

@@ -1,10 +1,12 @@
 """The networks. Each takes uint8 images as they are stored: its first layer normalises them."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from toypipe.compute.seeding import derive_seed
 from toypipe.errors import ToypipeError
@@ -33,19 +35,53 @@ def build_model(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "weights"))
-        match params:
-            case Toy():
-                network = _toy(shape)
-            case Speedrun():
-                network = build_speedrun(params, shape.classes)
-            case Torchvision(arch=arch):
-                import torchvision  # slower to import than torch, and only needed here
-
-                network = torchvision.models.get_model(arch, num_classes=shape.classes)
+        network = _network(params, shape)
     model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
     name = params.arch if isinstance(params, Torchvision) else params.name
     require_size(model, shape.size, name, "change prepare.dataset.size or train.model")
     return model.to(memory_format=torch.channels_last)
+
+
+def rebuild_model(
+    params: Toy | Torchvision | Speedrun, shape: Shape, weights: Mapping[str, Tensor]
+) -> nn.Module:
+    """Build a network around the weights of one that `build_model` has built.
+
+    Until the weights are known to fit, parameters are on torch's device `meta`, which gives them a
+    shape and no memory. Raises RuntimeError, or another error of torch, if they do not fit.
+    """
+
+    def without_memory(_: nn.Module, __: str, parameter: nn.Parameter) -> nn.Parameter:
+        return nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
+
+    # `with torch.device("meta")` would apply to all tensors, and regnet computes with some.
+    hook = register_module_parameter_registration_hook(without_memory)  # type: ignore[arg-type]
+    try:
+        network = _network(params, shape)
+    finally:
+        hook.remove()
+    normalize = Normalize(torch.zeros(3), torch.ones(3))
+    model = nn.Sequential(OrderedDict(normalize=normalize, network=network))
+    weights = OrderedDict(weights)
+    # Some modules of torchvision look for their version beside the weights.
+    weights._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
+    model.load_state_dict(weights, assign=True)
+    model.float().to(memory_format=torch.channels_last)
+    require_size(model, shape.size, "it", "")
+    return model
+
+
+def _network(params: Toy | Torchvision | Speedrun, shape: Shape) -> nn.Module:
+    match params:
+        case Toy():
+            return _toy(shape)
+        case Speedrun():
+            return build_speedrun(params, shape.classes)
+        case Torchvision(arch=arch):
+            import torchvision  # slower to import than torch, and only needed here
+
+            network: nn.Module = torchvision.models.get_model(arch, num_classes=shape.classes)
+            return network
 
 
 def require_size(model: nn.Module, size: int, name: str, remedy: str) -> None:

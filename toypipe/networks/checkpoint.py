@@ -1,21 +1,27 @@
 """A trained network as a file that contains all that rebuilds it."""
 
-from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Annotated, Literal
 
 import torch
-from pydantic import Field, ValidationError
-from torch import nn
+from pydantic import AfterValidator, Field, ValidationError
+from torch import Tensor, nn
 
 from toypipe.data.files import DAMAGED, load_archive, save_archive
+from toypipe.data.split import are_names
 from toypipe.errors import ToypipeError
-from toypipe.networks.build import Shape, build_model
-from toypipe.networks.normalize import Normalize
+from toypipe.networks.build import Shape, rebuild_model
 from toypipe.params.schema import Section, Speedrun, Torchvision, Toy
 
 FORMAT = 1
+
+
+def _names(names: list[str]) -> list[str]:
+    if not are_names(names):
+        raise ValueError("these are no names of classes")
+    return names
 
 
 class Header(Section):
@@ -24,7 +30,7 @@ class Header(Section):
     format: Literal[1]
     model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
     size: Annotated[int, Field(ge=8, le=1024)]
-    classes: Annotated[list[str], Field(min_length=1)]
+    classes: Annotated[list[str], Field(min_length=1), AfterValidator(_names)]
 
 
 @dataclass(frozen=True)
@@ -67,13 +73,22 @@ def load_checkpoint(path: Path, device: torch.device) -> Classifier:
             f" {remedy} again"
         )
     try:
-        weights = OrderedDict(content.pop("weights"))
+        weights = content.pop("weights")
+        if not _have_memory(weights.values()):
+            raise ValueError("weights without memory")
         header = Header.model_validate(content)
-        shape = Shape(header.size, len(header.classes))
-        model = build_model(header.model, shape, Normalize(torch.zeros(3), torch.ones(3)), seed=0)
-        # Some modules of torchvision look for their version beside the weights.
-        weights._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]  # noqa: SLF001
-        model.load_state_dict(weights)
+        model = rebuild_model(header.model, Shape(header.size, len(header.classes)), weights)
     except (*DAMAGED, ValidationError, ToypipeError):
         raise ToypipeError(f"{path} is not a toypipe checkpoint: {remedy} again") from None
     return Classifier(model.to(device).eval(), header.model, header.size, header.classes)
+
+
+def _have_memory(tensors: Collection[Tensor]) -> bool:
+    """Tell whether each number of these tensors has memory of its own.
+
+    With strides of zero, or shared memory, a small file could claim any number of weights.
+    """
+    return all(
+        (tensor.device.type, tensor.layout) == ("cpu", torch.strided) and tensor.is_contiguous()
+        for tensor in tensors
+    ) and len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == len(tensors)

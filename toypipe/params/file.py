@@ -1,16 +1,15 @@
 """Read a parameter file: YAML 1.2, validated, every problem with its line."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import Node, ScalarNode, SequenceNode
-from ruamel.yaml.reader import ReaderError
 
 from toypipe.errors import ToypipeError
+from toypipe.params.documents import Document
 from toypipe.params.mistakes import CHOICES, Keys, validate
 from toypipe.params.overrides import apply_overrides, replace_whole
 from toypipe.params.rules import flatten
@@ -18,7 +17,6 @@ from toypipe.params.schema import Params
 
 __all__ = ["flatten", "read_params"]
 
-LARGEST = 100_000  # bytes; a parameter file has about 1,000
 SCALARS = YAML(typ="safe", pure=True).constructor  # YAML 1.2: 1e-3 is a number, `no` is text
 
 
@@ -53,21 +51,13 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
                 advice = [replace_whole(choice)]  # fields of the old and the new choice are mixed
         listed.append((lines[above], f"{place}: {'.'.join(keys)}: {text}"))
     listed.sort(key=lambda item: item[0])
-    raise ToypipeError("\n".join([*(message for _, message in listed), *advice]))
+    raise ToypipeError(*(message for _, message in listed), *advice)
 
 
 def _compose(path: Path) -> Node | None:
     """Return the YAML nodes of a file, or None for an empty file."""
-    content, text = b"", ""
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        text = content.decode()
-        if len(content) <= LARGEST:
-            with warnings.catch_warnings(action="ignore", category=ReusedAnchorWarning):
-                root: Node | None = YAML(typ="safe", pure=True).compose(text)
-            return root
-        line, problem = 1, f"larger than {LARGEST} bytes, so not a parameter file"
+        return Document.read(path).compose()
     except FileNotFoundError:
         raise ToypipeError(
             f"{path} does not exist in {Path.cwd()}. Commands run in the folder of a toypipe"
@@ -75,17 +65,6 @@ def _compose(path: Path) -> Node | None:
         ) from None
     except OSError as error:
         raise ToypipeError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        problem = f"not UTF-8 (byte {error.start}): save it as UTF-8"
-    except ReaderError as error:
-        line, problem = text[: error.position].count("\n") + 1, f"not YAML: {error.reason}"
-    except MarkedYAMLError as error:
-        line = (error.problem_mark or error.context_mark).line + 1
-        problem = f"not YAML: {str(error.problem or error.context).splitlines()[0]}"
-    except RecursionError:
-        line, problem = 1, "nested too deeply for a parameter file"
-    raise ToypipeError(f"{path}:{line}: {problem}")
 
 
 def _plain(path: Path, node: Node, keys: Keys, lines: dict[Keys, int]) -> Any:
@@ -97,10 +76,12 @@ def _plain(path: Path, node: Node, keys: Keys, lines: dict[Keys, int]) -> Any:
         return [_plain(path, item, keys, lines) for item in node.value]
     if isinstance(node, ScalarNode):
         try:
-            return SCALARS.construct_non_recursive_object(node)
+            value = SCALARS.construct_non_recursive_object(node)
+            str(value)  # fails for 0xfff... with more digits than Python prints
         except (YAMLError, ValueError, LookupError, TypeError, AttributeError):
             tag = str(node.tag).rpartition(":")[2]
             raise ToypipeError(f"{place}: {node.value[:40]!r} is not a valid {tag}") from None
+        return value
     values = dict[str, Any]()
     for name, value in node.value:
         line = name.start_mark.line + 1

@@ -45,8 +45,9 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
         if "is not in struct" in reason:
             reason = _unknown_key(override.key_or_group, values)
         raise ToypipeError(
-            f"-S {text}: {reason}\nExpected KEY=VALUE with a key of the parameter file,"
-            " +KEY=VALUE to add one, ~KEY to remove one"
+            f"-S {text}: {reason}",
+            "Expected KEY=VALUE with a key of the parameter file,"
+            " +KEY=VALUE to add one, ~KEY to remove one",
         ) from None
     raise ToypipeError(
         f"-S {text}: several values are a sweep, but this command runs once. Give one value, or"

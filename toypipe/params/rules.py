@@ -79,7 +79,7 @@ def require_fit(train: TrainParams, *, size: int, images: int) -> None:
     """
     values = dict(flatten({"train": train.model_dump()})) | {SIZE: size, IMAGES: images}
     if problems := [f"{key}: {problem}" for key, problem in broken_rules(values)]:
-        raise ToypipeError("\n".join(problems))
+        raise ToypipeError(*problems)
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

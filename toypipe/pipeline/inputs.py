@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import ignore_patterns
 
-from ruamel.yaml import YAML
-
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.params.file import flatten, read_params
+from toypipe.params.regular import open_regular
+from toypipe.pipeline.dvc_files import PIPELINE, list_dependencies
 
 CODE = Path(__file__).parents[2]  # of the code that runs; under DVC it is the current folder
+CODE_FOLDERS = ("stages/", "toypipe/")
 CONSTANT = "data/params.ok"  # its bytes never change, and a direct call works without it
 # What Python and editors write while a stage runs; .dvcignore lists the same.
 IGNORED = ignore_patterns(".*", "*~", "__pycache__")
+SHOWN = 10  # changes to list; the others are counted
 
 
 class Inputs:
@@ -34,6 +36,7 @@ class Inputs:
         self._params_md5 = file_md5(params_file)
         self.params = read_params(params_file, overrides)
         self._loaded = False
+        self.kept = False  # whether the stage would deliver what it has made to unchanged inputs
 
     def require_unchanged(self) -> None:
         """Raise InputsChangedError, naming all inputs that differ from the noted ones, if any do.
@@ -43,19 +46,21 @@ class Inputs:
         loaded something else.
         """
         if changes := [*self._changed_files(), *self._changed_params()]:
-            trained = self._loaded and self.stage == "train"
+            if len(changes) > SHOWN:
+                changes[SHOWN:] = [f"and {len(changes) - SHOWN} more"]
             kept = " The finished training is kept: restore the inputs, and it is delivered."
-            listed = "\n".join(changes)
             raise InputsChangedError(
-                f"the inputs of {self.stage} changed while it ran:\n{listed}\nNothing was written,"
-                " because DVC would record the new inputs with results of the old ones. Run it"
-                f" again.{kept if trained else ''}"
+                f"the inputs of {self.stage} changed while it ran:",
+                *changes,
+                "Nothing was written, because DVC would record the new inputs with results of the"
+                f" old ones. Run it again.{kept if self.kept else ''}",
             )
         self._loaded = True
 
     def _changed_files(self) -> Iterator[str]:
-        for name in dict(_files(self._dependencies)).keys() - self._paths.keys():
-            yield f"{name} was added"
+        for name, path in _files(self._dependencies):
+            if name not in self._paths and path.is_file():
+                yield f"{name} was added"
         for name, path in self._paths.items():
             # An unchanged stamp means unchanged content: no need to read the file again.
             touched = _stamp(path) != self._stamps[name]
@@ -80,7 +85,7 @@ class Inputs:
 def file_md5(path: Path) -> str | None:
     """Return the md5 of a file in hexadecimal digits; None if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except OSError:
         return None
@@ -88,22 +93,27 @@ def file_md5(path: Path) -> str | None:
 
 def _list_dependencies(stage: str) -> dict[str, Path]:
     """Return the files and folders that dvc.yaml lists for a stage, by their names there."""
-    here = Path("dvc.yaml")
-    pipeline = YAML(typ="safe", pure=True).load(here if here.exists() else CODE / here)
-    names = map(str, pipeline.get("stages", {}).get(stage, {}).get("deps", []))
-    code = ("stages/", "toypipe/")
-    return {n: CODE / n if n.startswith(code) else Path(n) for n in names if n != CONSTANT}
+    names = list_dependencies(stage, PIPELINE if PIPELINE.exists() else CODE / PIPELINE)
+    return {n: CODE / n if n.startswith(CODE_FOLDERS) else Path(n) for n in names if n != CONSTANT}
 
 
 def _files(dependencies: dict[str, Path]) -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each dependency, folders as the files in them."""
+    """Yield name and path of each dependency: folders as the files in them.
+
+    Of data, also the folders: renaming one does not change the stamps of its files.
+    """
     for name, path in dependencies.items():
         if not path.is_dir():
             yield name, path
             continue
+        is_data = not name.startswith(CODE_FOLDERS)
+        if is_data:
+            yield name, path
         for file in sorted(path.rglob("*")):
             below = file.relative_to(path)
-            if file.is_file() and not IGNORED(path, list(below.parts)):
+            if (file.is_file() or (is_data and file.is_dir())) and not IGNORED(
+                path, list(below.parts)
+            ):
                 yield f"{name}/{below.as_posix()}", file
 
 

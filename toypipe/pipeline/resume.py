@@ -33,7 +33,10 @@ UNSOUND = "the saved state of this training is damaged: starting from the beginn
 
 
 class RunFolder:
-    """The folder of one training. Of several processes, only the first writes there."""
+    """The folder of one training. Of several processes, only the first writes there.
+
+    What it keeps is for later: a failure to keep it never stops the training.
+    """
 
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         """Open a folder, which need not exist; with `writes` off, change nothing in it."""
@@ -73,7 +76,7 @@ class RunFolder:
         start = time.monotonic()
         state, where = run.state_dict(), "there"
         if not self._writes:
-            return where
+            return "from the beginning"
         try:
             with whole(self.path / "state.pt") as file:
                 torch.save(state, file)
@@ -102,12 +105,16 @@ class RunFolder:
             self.say(UNSOUND)
             self.note(finished=False, epoch=0.0)
             return build()
-        if read_record(self.path).finished:
+        if self.has_finished():
             force = f"to train again, run `toypipe runs --clear {self.path.name}` first"
             self.say(f"this training is finished (run {self.path.name}): delivering it; {force}")
         else:
             self.say(f"resuming after {_place(run)}")
         return run
+
+    def has_finished(self) -> bool:
+        """Tell whether the finished training is kept."""
+        return self._writes and read_record(self.path).finished
 
     def _load(self) -> dict[str, Any] | None:
         path = self.path / "state.pt"
@@ -125,6 +132,7 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
     The result is decided by `values` (parameters, and the md5 of data and code) and by `machine`
     (hardware and versions). Raises BusyError if another process runs the same training. Under DVC
     this waits for it instead: it belongs to another experiment, and its result serves both.
+    Where the folder cannot be made or locked, the training goes on and keeps nothing.
     """
     text = json.dumps([values, machine], sort_keys=True)
     key = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:12]
@@ -134,15 +142,21 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
         return
     folder = RunFolder(path)
     with ExitStack() as stack:
-        # One second, because `toypipe runs` holds each lock for a moment.
-        if not stack.enter_context(locked(path, seconds=1)):
-            who = f"process {read_record(path).pid} is running exactly this training (run {key})"
-            if "DVC_STAGE" not in os.environ:
-                raise BusyError(f"{who}: wait for it, or stop it")
-            print(f"{who}: waiting for its result", file=sys.stderr, flush=True)
-            stack.enter_context(locked(path, seconds=-1))
+        try:
+            # One second, because `toypipe runs` holds each lock for a moment.
+            if not stack.enter_context(locked(path, seconds=1)):
+                who = f"process {read_record(path).pid} is running exactly this training"
+                if "DVC_STAGE" not in os.environ:
+                    raise BusyError(f"{who} (run {key}): wait for it, or stop it")
+                print(f"{who} (run {key}): waiting for its result", file=sys.stderr, flush=True)
+                stack.enter_context(locked(path, seconds=-1))
+        except OSError as error:
+            folder = RunFolder(path, writes=False)
+            why = f"{error.filename}: {error.strerror}"
+            print(f"not kept, so a stop loses this training ({why})", file=sys.stderr, flush=True)
         folder.note(values=values, machine=machine, pid=os.getpid(), used=time.time())
-        prune(keep=key)
+        with suppress(OSError):
+            prune(keep=key)
         yield folder
 
 
@@ -173,9 +187,10 @@ def kept(
                 folder.log(f"stopped after {_place(run)}")
                 message = f"stopped after {_place(run)}; the same command resumes {where}"
                 raise Interrupted(signal, message)
-        if distributed.broadcast(not read_record(folder.path).finished):
+        if distributed.broadcast(not folder.has_finished()):
             folder.save(run, finished=True)
-    interrupts.raise_received("the training is finished; the same command delivers it")
+    if distributed.broadcast(folder.has_finished()):  # else only its outputs are left of it
+        interrupts.raise_received("the training is finished; the same command delivers it")
 
 
 def _place(run: TrainingState) -> str:

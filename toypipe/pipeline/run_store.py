@@ -1,15 +1,21 @@
 """The folders of all trainings, in .toypipe/runs: their records, locks and sizes."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
+from toypipe.errors import ToypipeError
+from toypipe.params.documents import Document
+
+KEY = re.compile("[0-9a-f]{12}")  # the name of a training's folder
+Amount = Annotated[float, Field(ge=0, le=1e10)]
 LARGEST = 2**30  # bytes of all folders together; the one used longest ago is removed first
 
 
@@ -24,10 +30,16 @@ class Record(BaseModel):
     values: dict[str, Any] = {}  # parameters, and the md5 of data and code
     machine: dict[str, str] = {}  # hardware and versions that decide the bits too
     pid: int = 0  # the process that trained it last
-    used: float = 0.0  # when, in seconds since 1970
-    epoch: float = 0.0  # epochs completed in the saved state; fractional within an epoch
+    used: Amount = 0.0  # when, in seconds since 1970
+    epoch: Amount = 0.0  # epochs completed in the saved state; fractional within an epoch
     finished: bool = False  # whether the saved state has no steps left
     checkpoint: str | None = None  # the md5 of the checkpoint that was written from it
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The section of params.yaml."""
+        params = self.values.get("params")
+        return params if isinstance(params, dict) else {}
 
 
 class Listed(NamedTuple):
@@ -42,29 +54,43 @@ class Listed(NamedTuple):
 def read_record(folder: Path) -> Record:
     """Read run.json in the folder of a training; an empty record where it is missing or damaged."""
     try:
-        return Record.model_validate_json((folder / "run.json").read_bytes())
-    except (OSError, ValidationError):
+        return Record.model_validate_json(Document.read(folder / "run.json").text())
+    except (OSError, ToypipeError, ValidationError):
         return Record()
 
 
 def list_runs() -> list[Listed]:
-    """Return all trainings, the one used last first."""
+    """Return all trainings, the one used last first; those that cannot be opened are left out."""
     runs = []
-    for path in runs_folder().glob("*/"):
-        with locked(path) as free:
-            record = read_record(path)
-        state = "finished" if record.finished else "paused"
-        size = 0
-        for file in path.iterdir():
-            with suppress(FileNotFoundError):  # a temporary file that has just been renamed
-                size += file.stat().st_size
-        runs.append(Listed(path.name, record, state if free else "running", size))
+    for path in _folders(runs_folder()):
+        with suppress(OSError):
+            with locked(path) as free:
+                record = read_record(path)
+            state = "finished" if record.finished else "paused"
+            size = 0
+            for file in path.iterdir():
+                with suppress(FileNotFoundError):  # a temporary file that has just been renamed
+                    size += file.lstat().st_size
+            runs.append(Listed(path.name, record, state if free else "running", size))
     return sorted(runs, key=lambda run: run.record.used, reverse=True)
+
+
+def _folders(root: Path) -> list[Path]:
+    """Return the folders of trainings; links, files and other names are somebody else's."""
+    try:
+        entries = list(os.scandir(root))
+    except OSError:
+        return []
+    return [
+        Path(entry.path)
+        for entry in entries
+        if KEY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+    ]
 
 
 def find_record(root: Path, checkpoint: str) -> Record | None:
     """Return the record of the training that wrote a checkpoint, by its md5; None if unknown."""
-    records = map(read_record, (root / ".toypipe/runs").glob("*/"))
+    records = map(read_record, _folders(root / ".toypipe/runs"))
     made = (record for record in records if record.checkpoint == checkpoint)
     return max(made, key=lambda record: record.used, default=None)
 
@@ -75,7 +101,8 @@ def remove(key: str) -> bool:
     with locked(path) as free:
         if free:
             shutil.rmtree(path)
-            path.with_suffix(".lock").unlink()  # a waiting process locks the next file of that name
+            # A waiting process locks the next file of that name.
+            path.with_suffix(".lock").unlink(missing_ok=True)
         return free
 
 
@@ -85,7 +112,8 @@ def prune(keep: str) -> None:
     for run in list_runs():
         total += run.bytes
         if total > LARGEST and run.key != keep:
-            remove(run.key)
+            with suppress(OSError):  # what cannot be removed must not stop a training
+                remove(run.key)
 
 
 @contextmanager

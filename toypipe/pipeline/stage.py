@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import IO, Annotated
 
 from toypipe.data.files import whole
+from toypipe.errors import printable
 from toypipe.pipeline.inputs import Inputs
+from toypipe.pipeline.record import changed_outputs, changed_results, how_to_restore
 from toypipe.pipeline.signals import interrupts
 
 Reads = Annotated[Path, "reads"]  # a file that a stage reads; a test compares dvc.yaml
@@ -58,10 +60,16 @@ def _say_how_to_record(stage: str, params_file: Path, overrides: Sequence[str]) 
     if "DVC_STAGE" in os.environ or not Path("dvc.yaml").exists():
         return
     is_default = params_file.resolve() == PARAMS.resolve()
-    if is_default and not overrides:
-        print(f"to record it: dvc commit -f {stage}")
-        return
-    copy = "" if is_default else f"cp {shlex.quote(str(params_file))} {PARAMS}, then "
-    changes = "".join(f" -S {shlex.quote(override)}" for override in overrides)
-    command = f"dvc exp run{changes}" if overrides else "dvc repro"
-    print(f"not recorded, because {PARAMS} differs; to record it: {copy}{command}")
+    if overrides or not is_default:
+        copy = "" if is_default else f"cp {shlex.quote(str(params_file))} {PARAMS}, then "
+        changes = "".join(f" -S {shlex.quote(override)}" for override in overrides)
+        command = f"dvc exp run{changes}" if overrides else "dvc repro"
+        text = f"not recorded, because {PARAMS} differs; to record it: {copy}{command}"
+    elif others := changed_results(stage):
+        text = f"not recorded, because dvc.lock records another {', '.join(others)}: dvc repro"
+    else:
+        text = f"to record it: dvc commit -f {stage}"
+    print(printable(text))
+    if replaced := changed_outputs(stage):
+        named = f"no longer what dvc.lock records: {', '.join(replaced)}"
+        print(printable(f"{named}. {how_to_restore(replaced)}"))

@@ -35,7 +35,8 @@ def chart(
     for run, (column, curve) in product(runs, columns.items()):
         # Series have numbers: Vega would read a commit's name such as v1.0 as a path.
         series = {"curve": curve, "run": run.name, "series": f"y{len(values)}"}
-        found = [(row.epoch, getattr(row, column)) for row in run.epochs]
+        rows = [row for row in run.epochs if math.isfinite(row.epoch)]
+        found = [(row.epoch, getattr(row, column)) for row in rows]
         points = [(epoch, value) for epoch, value in found if value is not None]
         for epoch, value in points:
             finite = value if math.isfinite(value) else None  # JSON has no other numbers

@@ -1,17 +1,17 @@
 """The commit and the parameters of a run, and how it differs from an earlier one."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from toypipe.commands.git import file_at, find_commit, git
 from toypipe.commands.results import Results
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.statistics import Paired, mcnemar_test
+from toypipe.params.documents import LARGEST, Document
 from toypipe.params.file import flatten
 from toypipe.params.schema import Params
+from toypipe.pipeline.dvc_files import read_lock
 
 PARAMS = Path("params.yaml")
 TRACKED = ("params.yaml", "dvc.yaml", "dvc.lock", "data/reports", "stages", "toypipe")
@@ -40,10 +40,9 @@ def compare(now: Results, then: Results, params: Params) -> Change:
     else:
         paired, low = None, max(now.test.accuracy_low, then.test.accuracy_low)
         certain = low > min(now.test.accuracy_high, then.test.accuracy_high)
-    try:
-        before = YAML(typ="safe", pure=True).load(file_at(find_commit(then.name), PARAMS))
-    except (ToypipeError, YAMLError):
-        before = None
+    content, before = file_at(find_commit(then.name), PARAMS, LARGEST + 1), {}
+    with suppress(ToypipeError):
+        before = Document(PARAMS, content or b"").yaml(dict[str, Any])
     gain = now.test.accuracy - then.test.accuracy
     return Change(gain, certain, paired, differences(before, params))
 
@@ -60,15 +59,15 @@ def current_commit() -> tuple[str, bool]:
 def recorded_params() -> dict[str, Any] | None:
     """Return the parameters in dvc.lock; None if it does not hold them all."""
     try:
-        stages = YAML(typ="safe", pure=True).load(Path("dvc.lock"))["stages"]
-        return {name: stages[name]["params"]["params.yaml"][name] for name in Params.model_fields}
-    except (OSError, YAMLError, KeyError, TypeError):
+        stages = read_lock()
+        return {name: stages[name].params["params.yaml"][name] for name in Params.model_fields}
+    except (OSError, ToypipeError, KeyError):
         return None
 
 
-def differences(then: Any, params: Params) -> list[Difference]:
+def differences(then: dict[str, Any] | None, params: Params) -> list[Difference]:
     """Compare parameters with earlier ones; there are no differences if those are unknown."""
-    if not isinstance(then, dict):
+    if not then:
         return []
     old, new = dict(flatten(then)), dict(flatten(params.model_dump()))
     return [

@@ -3,6 +3,7 @@
 page.html holds the words; this module computes what they are about.
 """
 
+import sys
 from base64 import b64encode
 from collections import Counter
 from pathlib import Path
@@ -16,12 +17,13 @@ from toypipe.commands.results import Results, percent, read_results
 from toypipe.compute.devices import pick_device
 from toypipe.data.files import whole
 from toypipe.data.split import load_split
-from toypipe.errors import ToypipeError
+from toypipe.errors import ToypipeError, printable
 from toypipe.evaluation.drawing import picture_of, png, probability
 from toypipe.evaluation.metrics import Mistake, classify, confident_mistakes
 from toypipe.networks.checkpoint import load_checkpoint
 from toypipe.params.file import flatten, read_params
 from toypipe.params.schema import EvaluateParams
+from toypipe.pipeline.record import describe_changes
 from toypipe.training.state import Epoch
 
 PAGE = Path("data/reports/index.html")
@@ -33,6 +35,9 @@ LARGEST_MATRIX = 40  # classes; a larger matrix is left out
 def run(against: str | None) -> Path:
     """Write the page, compared with a commit if one is named; ToypipeError without results."""
     now, params = read_results(), read_params(comparison.PARAMS)
+    changes, _ = describe_changes()
+    if changes:
+        print(printable(changes), file=sys.stderr)
     then = read_results(against) if against is not None else None
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -57,6 +62,7 @@ def run(against: str | None) -> Path:
         confused=Counter(pair for pair in now.pairs if pair[0] != pair[1]).most_common(3),
         names=[row.name for row in now.classes] if len(now.classes) <= LARGEST_MATRIX else [],
         mistakes=_mistakes(now, params.evaluate),
+        changes=changes,
         commit=commit,
         changed=changed,
         params={key: comparison.written(value) for key, value in flatten(params.model_dump())},
