@@ -81,6 +81,13 @@ class Arena:
             number = next(self._numbers)
         return subject.copy(f"copy-{number}")
 
+    def place(self) -> Subject:
+        """Return an empty folder of one's own."""
+        with self._lock:
+            number = next(self._numbers)
+        (self.root / f"copy-{number}").mkdir()
+        return Subject(self.root / f"copy-{number}")
+
     def truth_of(self, subject: Subject, *options: str) -> Truth:
         """Return what a project comes to undisturbed, by `dvc repro` with some options."""
         copy = self.copy_of(subject)

@@ -3,7 +3,18 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from faults import damage, disks, edits, hostile_files, interruptions, kills, parameters
+from faults import (
+    damage,
+    disks,
+    edits,
+    folders,
+    hardships,
+    hostile_files,
+    interruptions,
+    keeping,
+    kills,
+    parameters,
+)
 from faults.arena import Arena, Case
 
 
@@ -26,4 +37,8 @@ KINDS = {
     "fuzzed images": Kind(hostile_files.images),
     "claimed sizes": Kind(hostile_files.sizes),
     "special files": Kind(hostile_files.special_files),
+    "folders swapped or linked": Kind(folders.cases, alone=True),
+    "nothing can be kept": Kind(keeping.cases, alone=True),
+    "hang-ups": Kind(hardships.hang_ups, alone=True),
+    "few open files": Kind(hardships.file_limits, alone=True),
 }
