@@ -198,6 +198,19 @@ def test_large_image_is_read_without_a_warning(
         pixels(tmp_path / "a.png")
 
 
+def test_a_jpeg_of_countless_scans_is_refused(tmp_path: Path) -> None:
+    """Each scan of a progressive JPEG visits every pixel; photographs have about ten."""
+    file = io.BytesIO()
+    Image.new("L", (3000, 3000)).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    (tmp_path / "a.jpg").write_bytes(content[:-2] + 10 * scan + content[-2:])
+    assert pixels(tmp_path / "a.jpg").shape == (SIZE, SIZE, 3)
+    (tmp_path / "a.jpg").write_bytes(content[:-2] + 500 * scan + content[-2:])
+    with pytest.raises(ToypipeError, match=r"its kind may have \S+ million pixels"):
+        pixels(tmp_path / "a.jpg")
+
+
 @pytest.mark.parametrize("name", ["a.webp", "a.jp2", "a.blp", "a.qoi"])
 def test_formats_that_take_much_memory_or_time_have_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
