@@ -31,6 +31,10 @@ RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
         (keep == "best" and held_out == 0)
         and "best is judged by validation accuracy, so train.validation must be above 0"
     ),
+    ("train.patience", "train.validation"): lambda patience, held_out: (
+        (patience > 0 and held_out == 0)
+        and "is counted by validation accuracy, so train.validation must be above 0"
+    ),
     ("train.validation", IMAGES): lambda held_out, images: (
         held_out >= images
         and f"must be below {images}, the number of training images; 0 for no validation"
@@ -42,6 +46,9 @@ RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
     ),
     ("train.augment.translate", SIZE): lambda translate, size: (
         translate >= size and f"must be below {size}, the size of the images in pixels"
+    ),
+    ("train.augment.cutout", SIZE): lambda cutout, size: (
+        cutout > size and f"must be at most {size}, the size of the images in pixels"
     ),
     ("train.sizes", SIZE): lambda sizes, size: (
         (max(sizes, default=0) > size)

@@ -38,10 +38,24 @@ class Folder(Section):
     """Every image is scaled to this width and height, in pixels."""
 
 
+class SplitFolder(Section):
+    """Your own images: a folder with one folder per class, which `prepare` splits by chance."""
+
+    name: Literal["split_folder"]
+    path: Annotated[str, Field(min_length=1)]
+    """The folder that holds one folder per class; prepare's deps in dvc.yaml must list it."""
+    size: Width
+    """Every image is scaled to this width and height, in pixels."""
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the images of each class to test on; training never sees them."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """Seed of the split: which images are for the test."""
+
+
 class PrepareParams(Section):
     """Which images to use."""
 
-    dataset: Annotated[Cifar10 | Folder, Field(discriminator="name")]
+    dataset: Annotated[Cifar10 | Folder | SplitFolder, Field(discriminator="name")]
     """The data set."""
 
 
@@ -139,6 +153,12 @@ class Augment(Section):
     """Mirror no image, a random half of them, or every image in every second epoch."""
     translate: Count
     """Largest random shift, in pixels; the border is filled by reflection; 0 for none."""
+    crop: Annotated[float, Field(gt=0, le=1)]
+    """Least share of the area that a random crop, resized, shows; 1.0 for none."""
+    cutout: Count
+    """Side of a square of the mean colour at a random place, in pixels; 0 for none."""
+    mixup: NotNegative
+    """Parameter m of Beta(m, m), from which the share of a second image is drawn; 0.0 for none."""
 
 
 LossName = Literal["cross_entropy", "mse", "l1"]
@@ -157,12 +177,16 @@ class TrainParams(Section):
     """Number of training images held out for validation; 0 for none."""
     keep: Literal["last", "best"]
     """Which weights to save: of the last epoch, or of the one with the best validation accuracy."""
+    patience: Count
+    """End after so many epochs without a better validation accuracy; 0 for never."""
     normalize: Literal["unit", "standard"]
     """`unit`: pixels from 0 to 1. `standard`: mean 0 and standard deviation 1 per channel."""
     precision: Literal["float32", "bfloat16"]
     """Number type of forward and backward pass (TF32 is off); weights are always float32."""
     model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
     """The network."""
+    start: Annotated[str, Field(min_length=1)]
+    """First weights: `fresh`, `imagenet` (torchvision's) or the path of a checkpoint.pt."""
     loss: LossName
     """The loss to minimise; its target is the (smoothed) one-hot label."""
     label_smoothing: Fraction
