@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from toypipe.errors import ToypipeError
+from toypipe.params.architectures import WITHOUT_WEIGHTS
 from toypipe.params.schema import TrainParams
 
 SIZE, IMAGES = "prepare.dataset.size", "images"  # facts about the training images, where known
@@ -34,6 +35,18 @@ RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
     ("train.patience", "train.validation"): lambda patience, held_out: (
         (patience > 0 and held_out == 0)
         and "is counted by validation accuracy, so train.validation must be above 0"
+    ),
+    ("train.start",): lambda start: (
+        not (start in {"fresh", "imagenet"} or start.endswith(".pt"))
+        and "should be fresh, imagenet or the path of a checkpoint, which ends with .pt"
+    ),
+    ("train.start", "train.model.name"): lambda start, name: (
+        (start == "imagenet" and name != "torchvision")
+        and f"imagenet needs a network of torchvision, and train.model is {name}"
+    ),
+    ("train.start", "train.model.arch"): lambda start, arch: (
+        (start == "imagenet" and arch in WITHOUT_WEIGHTS)
+        and f"torchvision has no weights for {arch}"
     ),
     ("train.validation", IMAGES): lambda held_out, images: (
         held_out >= images
