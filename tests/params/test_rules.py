@@ -11,6 +11,7 @@ from parameter_files import (
     RESNET,
     REST,
     SPEEDRUN,
+    SPLIT_FOLDER,
     TEXT,
     edit,
     lines_of,
@@ -45,6 +46,7 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
     ),
     ({"train.epochs": "2.5", "train.schedule": COSINE}, "train.schedule.warmup_epochs"),
     ({"train.keep": "best", "train.validation": "0"}, "train.keep"),
+    ({"train.patience": "1", "train.validation": "0"}, "train.patience"),
     ({"train.validation": "50000"}, "train.validation"),
     ({"train.validation": "49969"}, "train.batch_size"),
     ({"train.augment.translate": "32"}, "train.augment.translate"),
@@ -52,6 +54,8 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
         {"train.augment.translate": "16", "prepare.dataset": FOLDER},
         "train.augment.translate",
     ),
+    ({"train.augment.cutout": "33"}, "train.augment.cutout"),
+    ({"train.augment.cutout": "17", "prepare.dataset": SPLIT_FOLDER}, "train.augment.cutout"),
     ({"prepare.dataset": FOLDER_12}, "prepare.dataset.size"),
     (
         {"prepare.dataset": FOLDER.replace("16", "8"), "train.model": SPEEDRUN},
@@ -129,6 +133,12 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             "train.augment.translate: must be below 16, the size of the images in pixels (got 16)",
         ),
         (
+            ["train.augment.cutout=17"],
+            16,
+            20,
+            "train.augment.cutout: must be at most 16, the size of the images in pixels (got 17)",
+        ),
+        (
             ["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[12,24]"],
             16,
             20,
@@ -169,6 +179,7 @@ def test_images_that_do_not_fit_are_refused(
         (["train.batch_size=20"], 16, 20),
         (["train.batch_size=1", "train.validation=19"], 16, 20),
         (["train.augment.translate=15"], 16, 20),
+        (["train.augment.cutout=16"], 16, 20),
         (["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[9,16]"], 16, 20),
         (["~train.model", f"+train.model={SPEEDRUN}"], 9, 20),
         (["~train.model", f"+train.model={RESNET}"], 12, 20),
@@ -192,7 +203,12 @@ def test_all_that_does_not_fit_is_reported_at_once() -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["train.batch_size=45001", "train.validation=50000", "train.augment.translate=32"],
+    [
+        "train.batch_size=45001",
+        "train.validation=50000",
+        "train.augment.translate=32",
+        "train.augment.cutout=33",
+    ],
 )
 def test_check_knows_cifar10_as_training_will(override: str) -> None:
     """For CIFAR-10, `check` refuses in the words in which the real images are refused."""
@@ -214,7 +230,9 @@ def test_check_knows_cifar10_as_training_will(override: str) -> None:
         {"train.keep": "best", "train.validation": "1"},
         {"train.validation": "49968"},
         {"train.validation": "49999", "train.batch_size": "1"},
+        {"train.patience": "1", "train.validation": "1"},
         {"train.augment.translate": "31"},
+        {"train.augment.cutout": "32"},
         {"prepare.dataset": FOLDER, "train.validation": "60000"},
         {"prepare.dataset": FOLDER_12, "train.model": RESNET},
     ],

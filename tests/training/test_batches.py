@@ -12,8 +12,8 @@ from toypipe.data.split import Split
 from toypipe.params.schema import Augment
 from toypipe.training.batches import Batches
 
-PLAIN = Augment(flip="none", translate=0)
-AUGMENTED = Augment(flip="random", translate=2)
+PLAIN = Augment(flip="none", translate=0, crop=1.0, cutout=0, mixup=0.0)
+AUGMENTED = PLAIN.model_copy(update={"flip": "random", "translate": 2})
 
 
 def _numbered(count: int, size: int = 8) -> Split:
@@ -145,7 +145,7 @@ def test_batches_leave_the_global_generator_alone() -> None:
 
 def test_alternating_flip_shows_both_sides_in_two_epochs() -> None:
     """Each image changes sides every epoch; half of the images start mirrored."""
-    split, augment = _numbered(200), Augment(flip="alternating", translate=0)
+    split, augment = _numbered(200), PLAIN.model_copy(update={"flip": "alternating"})
     sides = [_mirrored(_epoch(split, augment, seed=3, epoch=epoch)) for epoch in range(4)]
 
     assert torch.equal(sides[1], ~sides[0])
@@ -156,7 +156,7 @@ def test_alternating_flip_shows_both_sides_in_two_epochs() -> None:
 
 def test_random_flip_mirrors_another_half_each_epoch() -> None:
     """About 100 of 200 images are mirrored, independently in each epoch."""
-    split, augment = _numbered(200), Augment(flip="random", translate=0)
+    split, augment = _numbered(200), PLAIN.model_copy(update={"flip": "random"})
     first, second = (_mirrored(_epoch(split, augment, epoch=epoch)) for epoch in (0, 1))
 
     assert 70 < first.sum() < 130
@@ -169,7 +169,8 @@ def test_a_shift_is_at_most_translate(
     flip: Literal["none", "random", "alternating"], translate: int
 ) -> None:
     """Exactly the shifts up to `translate` occur, in both directions, independently by axis."""
-    images = _epoch(_numbered(250), Augment(flip=flip, translate=translate)).int()
+    augment = PLAIN.model_copy(update={"flip": flip, "translate": translate})
+    images = _epoch(_numbered(250), augment).int()
     down = images[:, 1, 4, 4] - 4
     columns = torch.where(_mirrored(images), 7 - images[:, 2, 4, 4], images[:, 2, 4, 4])
     right = columns - 4

@@ -199,6 +199,8 @@ class TrainParams(Section):
     """The loss to minimise; its target is the (smoothed) one-hot label."""
     label_smoothing: Fraction
     """Share of the one-hot label that is spread evenly over all classes."""
+    class_weights: Literal["none", "balanced"]
+    """What counts the same in training: `none`: every image; `balanced`: every class."""
     optimizer: Annotated[Sgd | Adam | Muon, Field(discriminator="name")]
     """How the gradient changes the weights."""
     schedule: Annotated[Constant | Falling, Field(discriminator="name")]
