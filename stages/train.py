@@ -62,7 +62,13 @@ def run(
         locked_gpu(target),
     ):
         split = load_split(train_images)
-        require_fit(params, size=split.size, images=len(split))
+        require_fit(
+            params,
+            size=split.size,
+            images=len(split),
+            classes=len(split.classes),
+            place=stage.place,
+        )
         training, validation = hold_out(split, params.validation, params.seed)
         del split  # as large as the two together
         with explained("train.batch_size", params.batch_size):
