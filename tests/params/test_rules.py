@@ -65,6 +65,7 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
     ({"train.sizes": "[24]"}, "train.sizes"),
     ({"train.sizes": "[8, 32]", "train.model": SPEEDRUN}, "train.sizes"),
     ({"train.sizes": "[24, 33]", "train.model": SPEEDRUN}, "train.sizes"),
+    ({"train.sizes": "[16, 32, 24]", "train.model": SPEEDRUN}, "train.sizes"),
     ({"train.sizes": "[24]", "train.model": SPEEDRUN, "prepare.dataset": FOLDER}, "train.sizes"),
 ]
 """Values that break a rule, each fine in itself, and the key to blame."""
@@ -139,12 +140,12 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             "train.augment.cutout: must be at most 16, the size of the images in pixels (got 17)",
         ),
         (
-            ["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[12,24]"],
+            ["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[12,32]"],
             16,
             20,
             (
                 "train.sizes: must be at most 16, the size of the images in pixels, which can only"
-                " shrink (got [12, 24])"
+                " shrink (got [12, 32])"
             ),
         ),
         (
@@ -180,7 +181,7 @@ def test_images_that_do_not_fit_are_refused(
         (["train.batch_size=1", "train.validation=19"], 16, 20),
         (["train.augment.translate=15"], 16, 20),
         (["train.augment.cutout=16"], 16, 20),
-        (["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[9,16]"], 16, 20),
+        (["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[9,32]"], 32, 20),
         (["~train.model", f"+train.model={SPEEDRUN}"], 9, 20),
         (["~train.model", f"+train.model={RESNET}"], 12, 20),
     ],

@@ -89,14 +89,10 @@ def test_twenty_thousand_files_are_counted_at_once() -> None:
         "print(json.dumps([time.perf_counter() - start, 'torch' in sys.modules,"
         " 'PIL' in sys.modules]))"
     )
-    text = PARAMS.read_text().replace(
-        "name: cifar10 ", "name: folder\n    path: mine\n    size: 16 "
-    )
-    Path("mine.yaml").write_text(text)
-    began = time.perf_counter()
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    fields = "name: folder\n    path: mine\n    size: 16 "
+    Path("mine.yaml").write_text(PARAMS.read_text().replace("name: cifar10 ", fields))
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, torch, pillow = json.loads(result.stdout.splitlines()[-1])
 
     assert not torch

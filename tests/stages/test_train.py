@@ -20,7 +20,7 @@ VGG = "{name: torchvision, arch: vgg11}"
         (["train.batch_size=21"], r"train\.batch_size: must be at most 20.*got 21"),
         (["train.augment.translate=16"], r"train\.augment\.translate: must be below 16"),
         (
-            [f"train.model={SPEEDRUN}", "train.sizes=[12,24]"],
+            [f"train.model={SPEEDRUN}", "train.sizes=[12,32]"],
             r"train\.sizes: must be at most 16",
         ),
         ([f"train.model={SPEEDRUN}", "train.batch_size=19"], r"train\.batch_size 19 .* 20 images"),

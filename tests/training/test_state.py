@@ -47,6 +47,8 @@ SPEEDRUN = (
     "+train.model={name: speedrun, width: 8, whitening: true, identity: true}",
     "~train.optimizer",
     f"+train.optimizer={OPTIMIZERS['muon']}",
+    "~prepare.dataset",
+    "+prepare.dataset={name: folder, path: mine, size: 12}",
     "train.sizes=[9,10,12]",
 )
 LARGER = make_split(20, size=12), make_split(9, size=12, seed=1)

@@ -18,6 +18,17 @@ def _look_ahead(nesterov: bool, momentum: float) -> str | bool:
     return nesterov and momentum == 0 and "looks ahead along the momentum, which must be above 0"
 
 
+def _ends_at(sizes: list[int], size: int, name: str) -> str | bool:
+    if max(sizes, default=0) > size:
+        return f"must be at most {size}, the size of the images in pixels, which can only shrink"
+    # Test images are not shrunk: a network is good at the size that it saw last.
+    return (
+        sizes[-1:] not in ([], [size])
+        and name != "toy"
+        and f"must end with {size}, the size of the images in pixels, at which it is tested"
+    )
+
+
 RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
     # A literal accepts 1.0 and true, because they equal 1.
     ("evaluate.views",): lambda views: type(views) is not int and "should be 1, 2 or 6",
@@ -69,10 +80,7 @@ RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
     ("train.augment.cutout", SIZE): lambda cutout, size: (
         cutout > size and f"must be at most {size}, the size of the images in pixels"
     ),
-    ("train.sizes", SIZE): lambda sizes, size: (
-        (max(sizes, default=0) > size)
-        and f"must be at most {size}, the size of the images in pixels, which can only shrink"
-    ),
+    ("train.sizes", SIZE, "train.model.name"): _ends_at,
     (SIZE, "train.model.name"): lambda size, name: {
         "toy": size % 8 != 0 and "must be divisible by 8 for toy, which halves it three times",
         "speedrun": size < SMALLEST and f"must be at least {SMALLEST} for the speedrun network",
