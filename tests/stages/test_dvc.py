@@ -282,6 +282,14 @@ def test_every_plot_names_columns_that_exist(recorded: Project) -> None:
         assert set(columns) <= set(header)
 
 
+def test_the_confusion_matrix_has_actual_classes_in_its_rows() -> None:
+    """As in the picture and in the report."""
+    plots = PIPELINE["stages"]["evaluate"]["plots"]
+    (options,) = (entry[name] for entry in plots for name in entry if "confusion.csv" in name)
+
+    assert (options["x"], options["y"]) == ("predicted", "actual")
+
+
 def test_dvc_does_not_phone_home() -> None:
     """Analytics and the check for updates are off."""
     config = (ROOT / ".dvc/config").read_text()
