@@ -106,7 +106,8 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             20,
             (
                 "train.batch_size: must be at most 20, the number of images left to train on:"
-                " 20 less the 0 of train.validation (got 21)"
+                " 20 less the 0 of train.validation. Learning rates go with it:"
+                " half of it needs half of them (got 21)"
             ),
         ),
         (
@@ -115,7 +116,8 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             20,
             (
                 "train.batch_size: must be at most 17, the number of images left to train on:"
-                " 20 less the 3 of train.validation (got 18)"
+                " 20 less the 3 of train.validation. Learning rates go with it:"
+                " half of it needs half of them (got 18)"
             ),
         ),
         (

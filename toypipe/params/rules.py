@@ -72,7 +72,8 @@ RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
     ("train.batch_size", "train.validation", IMAGES): lambda batch_size, held_out, images: (
         (0 < images - held_out < batch_size)
         and f"must be at most {images - held_out}, the number of images left to train on:"
-        f" {images} less the {held_out} of train.validation"
+        f" {images} less the {held_out} of train.validation. Learning rates go with it: half of it"
+        " needs half of them"
     ),
     ("train.augment.translate", SIZE): lambda translate, size: (
         translate >= size and f"must be below {size}, the size of the images in pixels"
