@@ -362,7 +362,8 @@ MINE = PrepareParams(dataset=Folder(name="folder", path="mine", size=SIZE))
 def test_folder_that_dvc_knows_is_prepared(dependency: str) -> None:
     """Under DVC, a folder that is a dependency of prepare, or lies in one, is read."""
     Path("dvc.yaml").write_text(f"stages: {{prepare: {{deps: ['{dependency}']}}}}")
-    prepare.run(Stage("prepare", PARAMS, []), MINE, url=None)
+    enough = ["train.batch_size=4", "train.validation=2"]
+    prepare.run(Stage("prepare", PARAMS, enough), MINE, url=None)
     for name in ("train", "test"):
         assert load_split(Path(f"data/prepared/{name}.pt")).classes == ["cat", "dog"]
 

@@ -229,7 +229,7 @@ def test_check_knows_cifar10_as_training_will(override: str) -> None:
         {"train.epochs": "2.6", "train.schedule": COSINE},
         {"train.keep": "best", "train.validation": "1"},
         {"train.validation": "49968"},
-        {"train.validation": "49999", "train.batch_size": "1"},
+        {"train.validation": "49990", "train.batch_size": "1"},
         {"train.patience": "1", "train.validation": "1"},
         {"train.augment.translate": "31"},
         {"train.augment.cutout": "32"},

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from toypipe.data.listing import list_halves
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
@@ -20,20 +21,9 @@ def read_folder(path: Path, size: int) -> tuple[Split, Split]:
 
     Raises ToypipeError if a folder is missing or empty, classes differ, or files are not images.
     """
-    halves = {half: _list(path / half) for half in ("train", "test")}
-    train, test = halves.values()
-    if train.keys() != test.keys():
-        differences = [f"{name} is only in train" for name in train if name not in test]
-        differences += [f"{name} is only in test" for name in test if name not in train]
-        raise ToypipeError(
-            f"{path}: train and test must have the same classes, but {', '.join(differences)}"
-        )
-    empty = [path / half / name for half in halves for name in train if not halves[half][name]]
-    if empty:
-        raise ToypipeError("\n".join(f"{folder} has no images" for folder in empty))
     splits: list[Split] = []
     problems: list[str] = []
-    for half in (train, test):
+    for half in list_halves(path):
         pictures, labels = [], []
         for label, files in enumerate(half.values()):
             for file in files:
@@ -50,23 +40,3 @@ def read_folder(path: Path, size: int) -> tuple[Split, Split]:
             problems[SHOWN:] = [f"and {len(problems) - SHOWN} more"]
         raise ToypipeError("\n".join([*problems, "Repair or remove them: no file is left out"]))
     return splits[0], splits[1]
-
-
-def _list(half: Path) -> dict[str, list[Path]]:
-    """Return the files of each class, both in alphabetical order."""
-    if not half.is_dir():
-        raise ToypipeError(
-            f"{half} is not a folder: your images need train/ and test/, each with one folder of"
-            " images per class"
-        )
-    folders = [each for each in _visible(half) if each.is_dir()]
-    for folder in folders:
-        if not folder.name.isprintable():  # not UTF-8, or would break a table
-            raise ToypipeError(f"{half}: {folder.name!r} cannot be a class name: rename it")
-    if len(folders) < 2:
-        raise ToypipeError(f"{half} has {len(folders)} folders, but needs at least two classes")
-    return {folder.name: _visible(folder) for folder in folders}
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

@@ -4,6 +4,7 @@ Nothing has a default: what the file says is all that counts. A choice with fiel
 union that `name` decides, so each choice has only the fields that matter to it.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -66,7 +67,7 @@ class Toy(Section):
 
 
 class Torchvision(Section):
-    """A classifier of torchvision that accepts 32-pixel images, with random first weights."""
+    """A classifier of torchvision that accepts 32-pixel images."""
 
     name: Literal["torchvision"]
     arch: Arch
@@ -180,13 +181,20 @@ class TrainParams(Section):
     patience: Count
     """End after so many epochs without a better validation accuracy; 0 for never."""
     normalize: Literal["unit", "standard"]
-    """`unit`: pixels from 0 to 1. `standard`: mean 0 and standard deviation 1 per channel."""
+    """`unit`: pixels from 0 to 1. `standard`: mean 0 and standard deviation 1 per channel.
+
+    Weights to start from bring the normalisation that they were trained with: it is used instead.
+    """
     precision: Literal["float32", "bfloat16"]
     """Number type of forward and backward pass (TF32 is off); weights are always float32."""
     model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
     """The network."""
     start: Annotated[str, Field(min_length=1)]
-    """First weights: `fresh`, `imagenet` (torchvision's) or the path of a checkpoint.pt."""
+    """First weights: `fresh`, `imagenet` (torchvision's, IMAGENET1K_V1) or a checkpoint.pt's.
+
+    Of a checkpoint the path, which train's deps in dvc.yaml must list. The last layer is fresh
+    unless the classes are the same, in the same order.
+    """
     loss: LossName
     """The loss to minimise; its target is the (smoothed) one-hot label."""
     label_smoothing: Fraction
@@ -201,6 +209,11 @@ class TrainParams(Section):
     """How to vary the training images."""
     sizes: list[Width]
     """Shrink the images to each size (pixels) in turn, for equal parts of the run; [] for none."""
+
+    @property
+    def start_path(self) -> Path | None:
+        """The checkpoint to start from, if `start` names one."""
+        return None if self.start in {"fresh", "imagenet"} else Path(self.start)
 
 
 class EvaluateParams(Section):

@@ -19,7 +19,7 @@ from toypipe.training.batches import Batches
 from toypipe.training.losses import LOSSES, Loss, one_hot
 from toypipe.training.optimizers import build_optimizers, set_rates
 from toypipe.training.schedules import rate_factor
-from toypipe.training.state import Epoch, TrainingState
+from toypipe.training.state import Epoch, TrainingState, out_of_patience
 
 VALIDATION_BATCH = 250  # images; on a CPU more are not faster, and need more memory
 
@@ -78,7 +78,8 @@ def train(
 
     On one device, with one number of threads, the same arguments give the same weights, bit for
     bit. So does a training that was stopped at any yield, saved and resumed: all of its state is
-    in `state` and torch's global generator. Several processes that train together each take a
+    in `state` and torch's global generator. With `patience` it may end earlier; the schedule is
+    that of all epochs nevertheless. Several processes that train together each take a
     part of every batch, and get the same weights up to rounding.
 
     The state and all images are on one device. At the end, the model has the weights to keep. A
@@ -104,6 +105,8 @@ def train(
     whole_step = captured(step, split.images.device)
     sizes = params.sizes or [split.size]
     for epoch in range(len(state.epochs), epochs):
+        if out_of_patience(state.epochs, params.patience):
+            break
         first = epoch * per_epoch
         planned = min(per_epoch, steps - first)
         total = min(len(split), planned * params.batch_size)
