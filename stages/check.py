@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from toypipe.data.listing import list_halves
+from toypipe.data.listing import list_images
 from toypipe.errors import ToypipeError
 from toypipe.params.rules import require_fit
-from toypipe.params.schema import Folder, Params
+from toypipe.params.schema import Folder, Params, SplitFolder
 from toypipe.pipeline.stage import Reads, Stage, Writes
 
 
@@ -23,10 +23,10 @@ def run(
     checkpoint to start from is missing or unknown to DVC, or the images are too few.
     """
     dataset = params.prepare.dataset
-    if isinstance(dataset, Folder):
+    if isinstance(dataset, Folder | SplitFolder):
         stage.require_listed("prepare.dataset.path", Path(dataset.path))
         with stage.blaming("prepare.dataset.path"):
-            images, _ = list_halves(Path(dataset.path))
+            images, _ = list_images(dataset)
         count = sum(map(len, images.values()))
         require_fit(
             params.train, size=dataset.size, images=count, classes=len(images), place=stage.place

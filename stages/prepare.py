@@ -7,7 +7,7 @@ from toypipe.data.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
 from toypipe.data.folder import read_folder
 from toypipe.data.split import save_split
 from toypipe.params.rules import require_fit
-from toypipe.params.schema import Folder, PrepareParams
+from toypipe.params.schema import Folder, PrepareParams, SplitFolder
 from toypipe.pipeline.inputs import find_raw
 from toypipe.pipeline.progress import show_download
 from toypipe.pipeline.stage import Stage, Writes
@@ -29,9 +29,9 @@ def run(
 
     Raises ToypipeError if the images are unavailable or invalid, or under DVC too few to train on.
     """
-    if isinstance(params.dataset, Folder):
+    if isinstance(params.dataset, Folder | SplitFolder):
         stage.require_listed("prepare.dataset.path", Path(params.dataset.path))
-        splits = read_folder(Path(params.dataset.path), params.dataset.size)
+        splits = read_folder(params.dataset)
     else:
         folder = find_raw(raw, ARCHIVE, EXTRACTED)
         splits = read_cifar10(folder, [url] if url else MIRRORS, show_download)

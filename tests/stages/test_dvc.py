@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from conftest import Project
 from synthetic import ROOT
 from toypipe.params.file import read_params
-from toypipe.params.schema import Folder, Params
+from toypipe.params.schema import Folder, Params, SplitFolder
 from toypipe.pipeline.stage import Reads, Writes
 
 PIPELINE = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
@@ -98,7 +98,7 @@ def needed(stage: str) -> dict[str, set[str]]:
             "outs": files(stage, Writes),
         }
     own = read_params(ROOT / "params.yaml").prepare.dataset
-    folder = {own.path} if stage == "prepare" and isinstance(own, Folder) else set()
+    folder = {own.path} if stage == "prepare" and isinstance(own, Folder | SplitFolder) else set()
     section = get_type_hints(importlib.import_module(f"stages.{stage}").run)["params"]
     return {
         "deps": modules | files(stage, Reads) | folder | {"data/params.ok"},

@@ -10,10 +10,13 @@ from torch import Tensor
 from synthetic import make_split
 from toypipe.data.split import Split
 from toypipe.params.schema import Augment
+from toypipe.training.augment import mix
 from toypipe.training.batches import Batches
+from toypipe.training.losses import one_hot
 
 PLAIN = Augment(flip="none", translate=0, crop=1.0, cutout=0, mixup=0.0)
 AUGMENTED = PLAIN.model_copy(update={"flip": "random", "translate": 2})
+CUT = AUGMENTED.model_copy(update={"crop": 0.3, "cutout": 3})
 
 
 def _numbered(count: int, size: int = 8) -> Split:
@@ -32,7 +35,8 @@ def _batches(
     batches = Batches(split, augment, seed)
     batches.start(epoch)
     for taken in range(0, len(split), size):
-        yield batches.take(min(size, len(split) - taken))
+        images, labels, _ = batches.take(min(size, len(split) - taken))
+        yield images, labels
 
 
 def _epoch(split: Split, augment: Augment, *, seed: int = 0, epoch: int = 0) -> Tensor:
@@ -62,17 +66,18 @@ def test_every_image_comes_once_with_its_label(augment: Augment) -> None:
     assert torch.equal(images[:, 0, 0, 0].long(), labels)
 
 
-def test_batches_may_differ_in_size() -> None:
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED, CUT])
+def test_batches_may_differ_in_size(augment: Augment) -> None:
     """In batches of 7 or of 3, the images have the same order and the same augmentation."""
     split = _numbered(40)
     by_seven, by_three = (
-        torch.cat([images for images, _ in _batches(split, size, AUGMENTED)]) for size in (7, 3)
+        torch.cat([images for images, _ in _batches(split, size, augment)]) for size in (7, 3)
     )
 
     assert torch.equal(by_seven, by_three)
 
 
-@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED, CUT])
 def test_an_epoch_can_be_resumed(augment: Augment) -> None:
     """Started with some images taken, it gives the rest, unchanged."""
     split = _numbered(40)
@@ -83,7 +88,7 @@ def test_an_epoch_can_be_resumed(augment: Augment) -> None:
     assert torch.equal(rest.take(24)[0], whole[16:])
 
 
-@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED, CUT])
 def test_an_epoch_follows_from_its_number_alone(augment: Augment) -> None:
     """The epochs before it make no difference."""
     split = _numbered(40)
@@ -95,7 +100,7 @@ def test_an_epoch_follows_from_its_number_alone(augment: Augment) -> None:
     assert torch.equal(batches.take(40)[0], next(_batches(split, 40, augment, epoch=1))[0])
 
 
-@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED, CUT])
 def test_batches_have_the_memory_layout_of_the_stored_images(augment: Augment) -> None:
     """A batch is uint8 in channels_last memory, like the stored images."""
     images, labels = next(_batches(make_split(10), 4, augment))
@@ -127,12 +132,13 @@ def test_the_order_depends_on_seed_and_epoch_only() -> None:
 def test_augmentation_depends_on_seed_and_epoch_only() -> None:
     """Repeated, an epoch has the same images; another epoch or seed has others."""
     split = _numbered(40)
-    images = _epoch(split, AUGMENTED)
-    torch.manual_seed(99)
+    for augment in (AUGMENTED, CUT):
+        images = next(_batches(split, 40, augment))[0]
+        torch.manual_seed(99)
 
-    assert torch.equal(_epoch(split, AUGMENTED), images)
-    assert not torch.equal(_epoch(split, AUGMENTED, seed=1), images)
-    assert not torch.equal(_epoch(split, AUGMENTED, epoch=1), images)
+        assert torch.equal(next(_batches(split, 40, augment))[0], images)
+        assert not torch.equal(next(_batches(split, 40, augment, seed=1))[0], images)
+        assert not torch.equal(next(_batches(split, 40, augment, epoch=1))[0], images)
 
 
 def test_batches_leave_the_global_generator_alone() -> None:
@@ -181,7 +187,7 @@ def test_a_shift_is_at_most_translate(
     assert len(set(zip(down.tolist(), right.tolist(), strict=True))) == len(every) ** 2
 
 
-@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED])
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED, CUT])
 def test_an_epoch_leaves_the_stored_images_alone(augment: Augment) -> None:
     """Batches are copies of the stored images."""
     split = _numbered(40)
@@ -190,3 +196,51 @@ def test_an_epoch_leaves_the_stored_images_alone(augment: Augment) -> None:
         images.zero_()
 
     assert torch.equal(split.images, before)
+
+
+MIXED = CUT.model_copy(update={"mixup": 1.0})
+
+
+def _mixtures(size: int, *, epoch: int = 0, parts: int = 1) -> Tensor:
+    """Return the mixtures of an epoch of 40 images, in batches that several processes share."""
+    batches = [Batches(_numbered(40), MIXED, seed=0) for _ in range(parts)]
+    for each in batches:
+        each.start(epoch)
+    mixtures = []
+    for taken in range(0, 40, size):
+        count = min(size, 40 - taken)
+        for rank, each in enumerate(batches):
+            part = slice(rank * count // parts, (rank + 1) * count // parts)
+            images, labels, portions = each.take(count, part)
+            assert portions is not None
+            mixtures.append(mix(images, one_hot(labels, 40), portions)[0])
+    return torch.cat(mixtures)
+
+
+@pytest.mark.parametrize(("size", "parts"), [(7, 1), (3, 1), (1, 1), (8, 2), (7, 3)])
+def test_mixtures_depend_on_no_border(size: int, parts: int) -> None:
+    """In batches of any size, shared by any number of processes, the mixtures are the same."""
+    assert torch.equal(_mixtures(size, parts=parts), _mixtures(40))
+
+
+def test_each_image_is_mixed_with_the_next() -> None:
+    """A batch has one image more than portions; after the last of the epoch comes the first."""
+    batches, alone = (Batches(_numbered(40), each, seed=0) for each in (MIXED, CUT))
+    for each in (batches, alone):
+        each.start(2)
+    images, labels, portions = batches.take(40)
+    unmixed, order, _ = alone.take(40)
+
+    assert portions is not None
+    assert len(portions.unique()) == 40
+    assert labels.tolist() == [*order.tolist(), int(order[0])]
+    assert torch.equal(images[:40], unmixed)
+
+
+def test_a_square_has_the_mean_colour() -> None:
+    """Cutout covers by the mean of all images, rounded: here 20, 4 and 4 (of 3.5 the even one)."""
+    augment = PLAIN.model_copy(update={"cutout": 8})
+    images = _numbered(41)
+    batch = next(_batches(images, 41, augment))[0]
+
+    assert (batch == torch.tensor([20, 4, 4])[:, None, None]).all(1).any()

@@ -38,6 +38,9 @@ EVERYTHING = (
     "train.keep=best",
     "train.augment.flip=alternating",
     "train.augment.translate=2",
+    "train.augment.crop=0.5",
+    "train.augment.cutout=2",
+    "train.augment.mixup=0.4",
     "~train.schedule",
     "+train.schedule={name: cosine, warmup_epochs: 0.5, final: 0.1}",
 )

@@ -1,34 +1,32 @@
-"""Read the user's own images: `train/` and `test/`, each with one folder per class."""
-
-from pathlib import Path
+"""Read the user's own images, from a folder that is divided into halves, or to be divided."""
 
 import torch
 
-from toypipe.data.listing import list_halves
+from toypipe.data.listing import list_images
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
+from toypipe.params.schema import Folder, SplitFolder
 
 SHOWN = 10  # problems to list; the others are counted
 
 
-def read_folder(path: Path, size: int) -> tuple[Split, Split]:
+def read_folder(dataset: Folder | SplitFolder) -> tuple[Split, Split]:
     """Return training and test images, in alphabetical order of classes and files, on the CPU.
 
-    `path` has the folders `train` and `test`; both have a folder for each of the same classes.
-    Images are cropped and resized to `size` pixels in width and height. Hidden files, whose names
-    start with a dot, are skipped; every other file must be an image.
+    Images are cropped and resized to the data set's size. Hidden files, whose names start with a
+    dot, are skipped; every other file must be an image.
 
     Raises ToypipeError if a folder is missing or empty, classes differ, or files are not images.
     """
     splits: list[Split] = []
     problems: list[str] = []
-    for half in list_halves(path):
+    for half in list_images(dataset):
         pictures, labels = [], []
         for label, files in enumerate(half.values()):
             for file in files:
                 try:
-                    pictures.append(read_picture(file, size))
+                    pictures.append(read_picture(file, dataset.size))
                     labels.append(label)
                 except ToypipeError as error:
                     problems.append(str(error))

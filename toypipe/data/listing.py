@@ -1,11 +1,22 @@
 """The files of a folder of one's own images, by class: listed in moments, without reading them."""
 
+import hashlib
+import os
 from pathlib import Path
 
 from toypipe.errors import ToypipeError
+from toypipe.params.schema import Folder, SplitFolder
 
 HALVES = ("train", "test")
 Files = dict[str, list[Path]]  # of each class, in alphabetical order of classes and files
+
+
+def list_images(dataset: Folder | SplitFolder) -> tuple[Files, Files]:
+    """Return the training and test files of a folder of one's own; see the functions for each."""
+    path = Path(dataset.path)
+    if isinstance(dataset, SplitFolder):
+        return split_classes(path, dataset.test_share, dataset.seed)
+    return list_halves(path)
 
 
 def list_halves(path: Path) -> tuple[Files, Files]:
@@ -14,7 +25,11 @@ def list_halves(path: Path) -> tuple[Files, Files]:
     Both have a folder for each of the same classes. Hidden files, whose names start with a dot, are
     left out. Raises ToypipeError if a folder is missing or empty, or classes differ.
     """
-    train, test = (list_classes(path / half) for half in HALVES)
+    needs = (
+        "your images need train/ and test/, each with one folder of images per class;"
+        " prepare.dataset.name: split_folder needs one folder per class alone"
+    )
+    train, test = (_list_classes(path / half, needs) for half in HALVES)
     if train.keys() != test.keys():
         differences = [f"{name} is only in train" for name in train if name not in test]
         differences += [f"{name} is only in test" for name in test if name not in train]
@@ -32,13 +47,43 @@ def list_halves(path: Path) -> tuple[Files, Files]:
     return train, test
 
 
-def list_classes(path: Path) -> Files:
-    """Return the files of each class; `path` has a folder for each."""
-    if not path.is_dir():
+def split_classes(path: Path, test_share: float, seed: int) -> tuple[Files, Files]:
+    """Divide the files below `path`, which has a folder for each class, into training and test.
+
+    In each class, `test_share` of the files are for the test, rounded, but at least one, and at
+    least one is left to train on. A file's number is a hash of the seed and its name, and those
+    with the smallest numbers are for the test: so a new file changes the half of one old file at
+    most. Hidden files are left out. Raises ToypipeError if the folder is missing, or a class has
+    fewer than two files.
+    """
+    needs = (
+        "your images need one folder per class; or, with train/ and test/ above them, name folder"
+    )
+    files = _list_classes(path, needs)
+    if few := [f"{path / name} has {len(own)}" for name, own in files.items() if len(own) < 2]:
         raise ToypipeError(
-            f"{path} is not a folder: your images need train/ and test/, each with one folder of"
-            " images per class"
+            f"each class needs an image to train on and one to test on, but {', '.join(few)}"
         )
+    test = {name: _smallest(own, test_share, seed) for name, own in files.items()}
+    train = {name: [file for file in own if file not in test[name]] for name, own in files.items()}
+    return train, {name: sorted(own) for name, own in test.items()}
+
+
+def _smallest(files: list[Path], share: float, seed: int) -> set[Path]:
+    """Return the share of a class's files with the smallest numbers."""
+
+    def number(file: Path) -> str:
+        name = os.fsencode(f"{seed} {file.parent.name}/{file.name}")
+        return hashlib.sha256(name).hexdigest()
+
+    count = min(max(1, round(share * len(files))), len(files) - 1)
+    return set(sorted(files, key=number)[:count])
+
+
+def _list_classes(path: Path, needs: str) -> Files:
+    """Return the files of each class; `needs` says what `path` must be, if it is no folder."""
+    if not path.is_dir():
+        raise ToypipeError(f"{path} is not a folder: {needs}")
     folders = [each for each in _visible(path) if each.is_dir()]
     for folder in folders:
         if not folder.name.isprintable():  # not UTF-8, or would break a table
