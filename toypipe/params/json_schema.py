@@ -12,10 +12,13 @@ from toypipe.params.schema import Params
 
 Schema = dict[str, Any]
 
-WITHOUT_VALIDATION = "train.validation", {"const": 0}
-TOY, SPEEDRUN = (("train.model.name", {"const": name}) for name in ("toy", "speedrun"))
-FIXED_NORM = "train.optimizer.fixed_norm", {"const": True}
-RULES = [
+Where = tuple[str, Schema]  # a dotted key, and what is asked of its value
+
+WITHOUT_VALIDATION: Where = ("train.validation", {"const": 0})
+TOY: Where = ("train.model.name", {"const": "toy"})
+SPEEDRUN: Where = ("train.model.name", {"const": "speedrun"})
+FIXED_NORM: Where = ("train.optimizer.fixed_norm", {"const": True})
+RULES: list[tuple[Where, str, Schema]] = [
     (WITHOUT_VALIDATION, "train.keep", {"const": "last"}),
     (WITHOUT_VALIDATION, "train.patience", {"const": 0}),
     (FIXED_NORM, "train.optimizer.weight_decay", {"const": 0}),
