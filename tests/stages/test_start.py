@@ -2,15 +2,15 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from conftest import Project
+from imagenet import publish
 from stages import check, train
-from synthetic import PARAMS, ROOT, make_network_params, make_split
+from synthetic import PARAMS, make_network_params, make_split
 from toypipe.data.split import save_split
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.networks.build import Shape, build_model
@@ -18,10 +18,6 @@ from toypipe.networks.checkpoint import Classifier, save_checkpoint
 from toypipe.networks.normalize import build_normalize
 from toypipe.pipeline.run_store import list_runs
 from toypipe.pipeline.stage import Stage
-
-sys.path.insert(0, str(ROOT / "tests/networks"))
-
-from imagenet import publish
 
 SMALL = ["train.epochs=1", "train.batch_size=8", "train.validation=4"]
 SQUEEZENET = ["~train.model", "+train.model={name: torchvision, arch: squeezenet1_1}"]
