@@ -31,6 +31,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+REGNET = RESNET.replace("resnet18", "regnet_y_128gf")  # without weights
 FOLDER_12 = FOLDER.replace("16", "12")
 OF_FIXED_SIZE = "train.optimizer.weight_decay"
 
@@ -47,6 +48,10 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
     ({"train.epochs": "2.5", "train.schedule": COSINE}, "train.schedule.warmup_epochs"),
     ({"train.keep": "best", "train.validation": "0"}, "train.keep"),
     ({"train.patience": "1", "train.validation": "0"}, "train.patience"),
+    ({"train.start": "imagnet"}, "train.start"),
+    ({"train.start": "imagenet"}, "train.start"),
+    ({"train.start": "imagenet", "train.model": SPEEDRUN}, "train.start"),
+    ({"train.start": "imagenet", "train.model": REGNET}, "train.start"),
     ({"train.validation": "50000"}, "train.validation"),
     ({"train.validation": "49969"}, "train.batch_size"),
     ({"train.augment.translate": "32"}, "train.augment.translate"),
@@ -234,6 +239,8 @@ def test_check_knows_cifar10_as_training_will(override: str) -> None:
         {"train.validation": "49968"},
         {"train.validation": "49990", "train.batch_size": "1"},
         {"train.patience": "1", "train.validation": "1"},
+        {"train.start": "imagenet", "train.model": RESNET},
+        {"train.start": "any/checkpoint.pt"},
         {"train.augment.translate": "31"},
         {"train.augment.cutout": "32"},
         {"prepare.dataset": FOLDER, "train.validation": "60000"},

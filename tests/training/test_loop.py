@@ -1,6 +1,7 @@
 """Training, against a plain loop in torch and by hand."""
 
 import copy
+import io
 import math
 from collections.abc import Iterator
 
@@ -343,6 +344,38 @@ def test_keep_best_restores_the_best_epoch() -> None:
     _train(kept, make_train_params(*options, *keep), SPLIT, validation)
     assert _same(_weights(kept), seen[best])
     assert _same(_weights(model), seen[-1])
+
+
+STILL = ("train.epochs=9", "train.optimizer.lr=1e-12", "train.validation=9")
+"""With so small a rate nothing changes, so that the first epoch stays the best."""
+
+
+def test_a_run_ends_when_patience_is_out() -> None:
+    """Two epochs after the best one; its rows are the first ones of the whole run."""
+    schedule = _replace("schedule", "{name: linear, warmup_epochs: 4.0, final: 0.0}")
+    whole = _train(_model(), make_train_params(*STILL, *schedule), SPLIT, HELD_OUT)
+    patient = make_train_params(*STILL, *schedule, "train.patience=2")
+
+    assert _train(_model(), patient, SPLIT, HELD_OUT) == whole[:3]
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_run_that_patience_ends_resumes_from_every_step(keep: str) -> None:
+    """The weights are the same, and when it has ended nothing is left to do."""
+    params = make_train_params(*STILL, "train.patience=1", f"train.keep={keep}")
+    model, saved = _model(), list[bytes]()
+    state = begin(model, params)
+    for _ in train(state, SPLIT, HELD_OUT, params):
+        file = io.BytesIO()
+        torch.save(state.state_dict(), file)
+        saved.append(file.getvalue())
+
+    assert len(saved) == 8
+    for done, content in enumerate(saved, start=1):
+        again = begin(_model(), params)
+        again.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+        assert len(list(train(again, SPLIT, HELD_OUT, params))) == 8 - done
+        assert _same(_weights(again.model), _weights(model))
 
 
 def test_bfloat16_lands_near_float32() -> None:

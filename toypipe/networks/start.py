@@ -71,7 +71,7 @@ def learned_on_imagenet(
         except ToypipeError as error:
             found = f"{path} has not the {digest}" if path.exists() else f"there is no {path}"
             raise ToypipeError(
-                f"{found} of torchvision's weights, and they could not be downloaded:\n{error}\n"
+                f"{found} of torchvision's weights, and it could not be downloaded:\n{error}\n"
                 f"Try again, which resumes the download; or put the file there, from {url}"
             ) from None
     state = torch.load(path, weights_only=True, map_location="cpu")
