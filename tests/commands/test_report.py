@@ -81,6 +81,18 @@ def test_a_training_that_collapsed_is_named() -> None:
 
 
 @pytest.mark.usefixtures("finished")
+def test_balanced_accuracy_is_the_mean_recall_for_older_commits_too() -> None:
+    """A test.json without it, as earlier versions wrote it, gets it from per_class.csv."""
+    written = json.loads(Path("data/reports/test.json").read_bytes())["balanced_accuracy"]
+    fact = f"<dt>balanced accuracy</dt><dd>{100 * written:.1f} %</dd>"
+    assert fact in page()
+
+    write_outcome(671, 1000)
+    assert "balanced_accuracy" not in Path("data/reports/test.json").read_text(encoding="utf-8")
+    assert fact in page()
+
+
+@pytest.mark.usefixtures("finished")
 def test_it_is_one_file_that_needs_no_other() -> None:
     """All addresses on the page are data that it contains."""
     text = page()

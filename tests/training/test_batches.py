@@ -11,7 +11,7 @@ from synthetic import make_split
 from toypipe.data.split import Split
 from toypipe.params.schema import Augment
 from toypipe.training.augment import mix
-from toypipe.training.batches import Batches
+from toypipe.training.batches import Batches, draw_order
 from toypipe.training.losses import one_hot
 
 PLAIN = Augment(flip="none", translate=0, crop=1.0, cutout=0, mixup=0.0)
@@ -244,3 +244,56 @@ def test_a_square_has_the_mean_colour() -> None:
     batch = next(_batches(images, 41, augment))[0]
 
     assert (batch == torch.tensor([20, 4, 4])[:, None, None]).all(1).any()
+
+
+uneven = torch.tensor([0] * 30 + [1] * 7 + [3] * 3)  # class 2 has no images
+
+
+@pytest.mark.parametrize("epoch", range(3))
+def test_balanced_classes_come_equally_often(epoch: int) -> None:
+    """Of 40 places, each of three classes gets 13 or 14, and none of its images far more."""
+    order = draw_order(uneven, balanced=True, seed=0, epoch=epoch)
+    times = order.bincount(minlength=40)
+    by_class = torch.zeros(4).long().index_add(0, uneven, times)
+
+    assert sorted(by_class.tolist()) == [0, 13, 13, 14]
+    for label in (0, 1, 3):
+        own = times[uneven == label]
+        assert own.max() - own.min() <= 1
+
+
+def test_a_large_class_shows_other_images_in_each_epoch() -> None:
+    """In some epochs every image has been seen."""
+    orders = [draw_order(uneven, balanced=True, seed=0, epoch=epoch) for epoch in range(30)]
+
+    assert len(torch.cat(orders).unique()) == 40
+    assert set(orders[0].tolist()) != set(orders[1].tolist())
+
+
+def test_a_balanced_order_is_random() -> None:
+    """Each class may come at any place, and the order follows from seed and epoch."""
+    order = draw_order(uneven, balanced=True, seed=0, epoch=0)
+    again = draw_order(uneven, balanced=True, seed=0, epoch=0)
+    first = [int(uneven[draw_order(uneven, balanced=True, seed=i, epoch=0)[0]]) for i in range(40)]
+
+    assert torch.equal(order, again)
+    assert set(first) == {0, 1, 3}
+
+
+def test_classes_of_equal_size_come_as_without_balance() -> None:
+    """Where there is nothing to balance, every image comes once."""
+    labels = torch.arange(40) % 4
+
+    assert draw_order(labels, balanced=True, seed=0, epoch=0).sort().values.tolist() == [*range(40)]
+
+
+def test_balanced_batches_take_that_order() -> None:
+    """Batches take the images in the balanced order, with their labels."""
+    split = Split(_numbered(40).images, uneven, ["a", "b", "c", "d"])
+    batches = Batches(split, PLAIN, seed=0, balanced=True)
+    batches.start(1)
+    images, labels, _ = batches.take(40)
+    order = draw_order(uneven, balanced=True, seed=0, epoch=1)
+
+    assert torch.equal(images[:, 0, 0, 0].long(), order)
+    assert torch.equal(labels, uneven[order])

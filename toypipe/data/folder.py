@@ -22,17 +22,16 @@ def read_folder(dataset: Folder | SplitFolder) -> tuple[Split, Split]:
     splits: list[Split] = []
     problems: list[str] = []
     for half in list_images(dataset):
-        pictures, labels = [], []
-        for label, files in enumerate(half.values()):
-            for file in files:
-                try:
-                    pictures.append(read_picture(file, dataset.size))
-                    labels.append(label)
-                except ToypipeError as error:
-                    problems.append(str(error))
-        if not problems:
-            pixels = torch.stack(pictures).permute(0, 3, 1, 2)
-            splits.append(Split(pixels, torch.tensor(labels), list(half)))
+        files = [file for own in half.values() for file in own]
+        pixels = torch.empty(len(files), dataset.size, dataset.size, 3, dtype=torch.uint8)
+        for i, file in enumerate(files):
+            try:
+                pixels[i] = read_picture(file, dataset.size)
+            except ToypipeError as error:
+                problems.append(str(error))
+        counts = torch.tensor([len(own) for own in half.values()])
+        labels = torch.arange(len(half)).repeat_interleave(counts)
+        splits.append(Split(pixels.permute(0, 3, 1, 2), labels, list(half)))
     if problems:
         if len(problems) > SHOWN:
             problems[SHOWN:] = [f"and {len(problems) - SHOWN} more"]

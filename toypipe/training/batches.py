@@ -1,5 +1,7 @@
 """The batches of an epoch: shuffled and augmented on the device that has the images."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,14 +20,38 @@ from toypipe.training.augment import (
 )
 
 
+def draw_order(labels: Tensor, *, balanced: bool, seed: int, epoch: int) -> Tensor:
+    """Draw the order of the images in an epoch: their numbers, int64 of shape (count,).
+
+    Each image comes once. If `balanced`, each class comes equally often: in turn, as often as
+    needed, come the images of a small class, and of a large class others in each epoch. The labels
+    are on the CPU.
+    """
+    count, generator = len(labels), make_generator(seed, "order", epoch)
+    order = torch.randperm(count, generator=generator)
+    if not balanced:
+        return order
+    classes = [order[labels[order] == label] for label in labels.unique()]
+    most = math.ceil(count / len(classes))
+    repeated = [own.repeat(math.ceil(most / len(own)))[:most] for own in classes]
+    # The images of all classes in turn, up to the length of the epoch.
+    drawn = torch.stack(repeated, dim=1).flatten()[:count]
+    return drawn[torch.randperm(count, generator=generator)]
+
+
 class Batches:
     """Every image once an epoch; the seed and the epoch decide order and augmentation.
+
+    With `balanced`, the classes come equally often instead.
 
     A CUDA graph can capture `take`: all its state is in tensors that are never replaced.
     """
 
-    def __init__(self, split: Split, augment: Augment, seed: int) -> None:
+    def __init__(
+        self, split: Split, augment: Augment, seed: int, *, balanced: bool = False
+    ) -> None:
         self._split, self._augment, self._seed = split, augment, seed
+        self._labels, self._balanced = split.labels.cpu(), balanced
         self._moved = augment.flip != "none" or augment.translate > 0
         count, device = len(split), split.images.device
         self._pixels = split.images.permute(0, 2, 3, 1)  # contiguous: an image is one block
@@ -38,14 +64,17 @@ class Batches:
         self._portions = torch.zeros(count, device=device)
         self._taken = torch.zeros(1, dtype=torch.int64, device=device)
         if augment.cutout > 0:
-            sums = split.images.sum((0, 2, 3), dtype=torch.int64)
+            # In parts: torch sums bytes in a copy that is eight times as large.
+            parts = split.images.split(256)
+            sums = torch.stack([part.sum((0, 2, 3), dtype=torch.int64) for part in parts]).sum(0)
             self._colour = (sums / (count * split.size**2)).round().to(torch.uint8)
 
     def start(self, epoch: int, taken: int = 0) -> None:
         """Start an epoch, counted from 0, or resume it after so many images were taken."""
         count, size = len(self._split), self._split.size
         augment, seed = self._augment, self._seed
-        self._order.copy_(torch.randperm(count, generator=make_generator(seed, "order", epoch)))
+        order = draw_order(self._labels, balanced=self._balanced, seed=seed, epoch=epoch)
+        self._order.copy_(order)
         if self._moved:
             self._mirrored.copy_(draw_mirrored(count, augment, seed, epoch))
             self._shifts.copy_(draw_shifts(count, augment, seed, epoch))

@@ -1,4 +1,4 @@
-"""Has a training learned anything? Its loss is compared with that of a guess that sees no image."""
+"""A training that learns nothing: its loss is that of a guess that sees no image."""
 
 from collections.abc import Sequence
 from math import log

@@ -88,7 +88,8 @@ def train(
     loss, bfloat16 = LOSSES[params.loss], params.precision == "bfloat16"
     steps, per_epoch = _length(params, len(split))
     epochs = math.ceil(steps / per_epoch)
-    batches = Batches(split, params.augment, params.seed)
+    balanced = params.class_weights == "balanced"
+    batches = Batches(split, params.augment, params.seed, balanced=balanced)
     network = distributed.replicate(state.model)
 
     def step(count: int, size: int) -> Tensor:
