@@ -69,16 +69,21 @@ def test_a_saved_state_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "resuming after epoch 1\n"
 
 
-def test_a_refused_training_leaves_nothing() -> None:
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_refused_training_leaves_nothing(saved: bool) -> None:
     """After an error without a saved state there is nothing to resume; with one, there is."""
-    for saved in (False, True):
-        with pytest.raises(ToypipeError), claimed(VALUES, MACHINE) as folder:
+
+    def fail() -> None:
+        with claimed(VALUES, MACHINE) as folder:
             if saved:
                 folder.save(run_with_one_epoch())
             raise ToypipeError("the images are too few")
 
-        assert [run.state for run in list_runs()] == ["paused"] * saved
-        assert saved or list(runs_folder().iterdir()) == []
+    with pytest.raises(ToypipeError):
+        fail()
+
+    assert [run.state for run in list_runs()] == ["paused"] * saved
+    assert saved or list(runs_folder().iterdir()) == []
 
 
 def test_a_finished_run_is_delivered_from_its_state(capsys: pytest.CaptureFixture[str]) -> None:
