@@ -29,6 +29,7 @@ from toypipe.pipeline.inputs import file_md5, find_raw
 from toypipe.pipeline.progress import show, show_download
 from toypipe.pipeline.resume import claimed, kept
 from toypipe.pipeline.stage import Reads, Stage, Writes
+from toypipe.training.batches import count_batches
 from toypipe.training.chance import learned_nothing
 from toypipe.training.holdout import hold_out
 from toypipe.training.loop import begin, train
@@ -144,7 +145,8 @@ def _build(
 
 def _require_batches(model: nn.Module, training: Split, params: TrainParams) -> None:
     """Refuse a last batch that is too small for batch norm, or for the number of processes."""
-    smallest = len(training) % params.batch_size or params.batch_size
+    others = count_batches(len(training), params.batch_size) - 1
+    smallest = min(len(training) - others * params.batch_size, params.batch_size)
     batch = f"with train.batch_size {params.batch_size} the last batch of {len(training)} images"
     found, processes = f"{batch} has {smallest}", distributed.world_size()
     if smallest < processes:

@@ -18,6 +18,7 @@ from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
 from toypipe.params.schema import LossName, Toy, TrainParams
 from toypipe.training.augment import draw_portions, mix
+from toypipe.training.batches import count_batches
 from toypipe.training.loop import Step, begin, train
 from toypipe.training.losses import LOSSES, one_hot
 from toypipe.training.schedules import rate_factor
@@ -492,3 +493,28 @@ def test_each_size_has_an_equal_share_of_the_run(sizes: list[int], shown: list[i
 
     assert [*model.sizes[:3], *model.sizes[4:7]] == shown
     assert model.sizes[3::4] == [8, 8]
+
+
+def test_a_last_image_alone_joins_the_batch_before_it() -> None:
+    """Batch norm cannot learn from one image: nine in batches of eight are one batch of nine."""
+    split, ends = make_split(9, size=8), []
+    for batch_size in (8, 9):
+        params = make_train_params(f"train.batch_size={batch_size}", "train.augment.flip=random")
+        normalize = build_normalize("unit", split.images)
+        state = begin(build_model(params.model, Shape(8, 3), normalize, 0), params)
+        steps = [
+            event.done for event in train(state, split, None, params) if isinstance(event, Step)
+        ]
+        ends.append((steps, state.epochs, [weight.tolist() for weight in state.model.parameters()]))
+
+    assert ends[0][0] == [9, 9]
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "batches"),
+    [(1, 8, 1), (8, 8, 1), (9, 8, 1), (10, 8, 2), (16, 8, 2), (17, 8, 2), (18, 8, 3), (3, 1, 3)],
+)
+def test_batches_of_an_epoch(images: int, batch_size: int, batches: int) -> None:
+    """They hold every image, and none holds one alone, unless all do."""
+    assert count_batches(images, batch_size) == batches

@@ -173,7 +173,7 @@ class TrainParams(Section):
     epochs: Annotated[float, Field(gt=0, le=100_000)]
     """Passes over the training images; may be fractional."""
     batch_size: BatchSize
-    """Images per step; the last batch of an epoch may be smaller."""
+    """Images per step; the last one of an epoch has the rest. Learning rates go with it."""
     validation: Count
     """Number of training images held out for validation; 0 for none."""
     keep: Literal["last", "best"]

@@ -20,6 +20,15 @@ from toypipe.training.augment import (
 )
 
 
+def count_batches(images: int, batch_size: int) -> int:
+    """Return the number of batches of an epoch; the last one has what is left.
+
+    One image alone joins the batch before it, because batch norm cannot learn from one.
+    """
+    alone = batch_size > 1 and images % batch_size == 1
+    return max(1, math.ceil(images / batch_size) - alone)
+
+
 def draw_order(labels: Tensor, *, balanced: bool, seed: int, epoch: int) -> Tensor:
     """Draw the order of the images in an epoch: their numbers, int64 of shape (count,).
 

@@ -15,7 +15,7 @@ from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import TrainParams
 from toypipe.training.augment import mix, shrink
-from toypipe.training.batches import Batches
+from toypipe.training.batches import Batches, count_batches
 from toypipe.training.losses import LOSSES, Loss, one_hot
 from toypipe.training.optimizers import build_optimizers, set_rates
 from toypipe.training.schedules import rate_factor
@@ -110,7 +110,7 @@ def train(
             break
         first = epoch * per_epoch
         planned = min(per_epoch, steps - first)
-        total = min(len(split), planned * params.batch_size)
+        total = len(split) if planned == per_epoch else planned * params.batch_size
         if state.steps == 0:
             state.losses = torch.zeros(planned, device=split.images.device)
             torch.manual_seed(derive_seed(params.seed, "dropout", epoch, distributed.rank()))
@@ -121,7 +121,7 @@ def train(
             now = first + state.steps
             set_rates(state.optimizers, rate_factor(params.schedule, now, steps, per_epoch))
             size = sizes[now * len(sizes) // steps]
-            count = min(params.batch_size, total - done)
+            count = params.batch_size if state.steps < planned - 1 else total - done
             state.losses[state.steps] = whole_step(count, size)
             state.steps += 1
             done += count
@@ -184,12 +184,12 @@ def _rate(state: TrainingState, params: TrainParams, step: int, images: int) -> 
 
 def _length(params: TrainParams, images: int) -> tuple[int, int]:
     """Return the steps of the whole training, and those of a whole pass."""
-    per_epoch = math.ceil(images / params.batch_size)
+    per_epoch = count_batches(images, params.batch_size)
     return max(1, round(params.epochs * per_epoch)), per_epoch
 
 
 def _mean_over_images(losses: Tensor, batch_size: int, images: int) -> float:
-    """Average the mean losses of batches; the last batch may be smaller."""
+    """Average the mean losses of batches; the last batch may have another size."""
     counts = torch.full(losses.shape, batch_size, dtype=torch.float64)
     counts[-1] = images - batch_size * (len(losses) - 1)
     return float(losses.cpu().double() @ counts) / images
