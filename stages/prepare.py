@@ -1,11 +1,13 @@
 """Stage `prepare`: pack the images, from the network or a folder, into one file per split."""
 
+import os
 from pathlib import Path
 
 from toypipe.data.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
 from toypipe.data.folder import read_folder
 from toypipe.data.split import save_split
-from toypipe.params.schema import Folder, PrepareParams
+from toypipe.params.rules import require_fit
+from toypipe.params.schema import Folder, PrepareParams, SplitFolder
 from toypipe.pipeline.inputs import find_raw
 from toypipe.pipeline.progress import show_download
 from toypipe.pipeline.stage import Stage, Writes
@@ -25,19 +27,27 @@ def run(
     CIFAR-10 is read from the folder `raw`, or downloaded there: from `url` if it is given, else
     from the known mirrors. Returns a line for the user.
 
-    Raises ToypipeError if the images are unavailable or invalid.
+    Raises ToypipeError if the images are unavailable or invalid, or under DVC too few to train on.
     """
-    if isinstance(params.dataset, Folder):
+    if isinstance(params.dataset, Folder | SplitFolder):
         stage.require_listed("prepare.dataset.path", Path(params.dataset.path))
-        splits = read_folder(Path(params.dataset.path), params.dataset.size)
+        splits = read_folder(params.dataset)
     else:
         folder = find_raw(raw, ARCHIVE, EXTRACTED)
         splits = read_cifar10(folder, [url] if url else MIRRORS, show_download)
+    training, testing = splits
+    if "DVC_STAGE" in os.environ:  # `train` follows, and DVC removes its outputs before it runs
+        require_fit(
+            stage.params.train,
+            size=training.size,
+            images=len(training),
+            classes=len(training.classes),
+            place=stage.place,
+        )
     stage.require_unchanged()  # now that everything is loaded
     with stage.publish(train, test) as files:
         for file, split in zip(files, splits, strict=True):
             save_split(file, split)
-    training, testing = splits
     return (
         f"{len(training):,} training and {len(testing):,} test images of {training.size} by"
         f" {training.size} pixels in {len(training.classes)} classes, in {train.parent}"

@@ -29,9 +29,15 @@ from toypipe.pipeline.inputs import file_md5, find_raw
 from toypipe.pipeline.progress import show, show_download
 from toypipe.pipeline.resume import claimed, kept
 from toypipe.pipeline.stage import Reads, Stage, Writes
+from toypipe.training.chance import learned_nothing
 from toypipe.training.holdout import hold_out
 from toypipe.training.loop import begin, train
 from toypipe.training.state import Epoch, TrainingState, out_of_patience
+
+AT_CHANCE = (
+    "for three epochs the train loss has been that of a constant guess: the network learns nothing."
+    " The learning rates may be too low, or too high: half of train.batch_size needs half of them"
+)
 
 
 def run(
@@ -62,16 +68,25 @@ def run(
         locked_gpu(target),
     ):
         split = load_split(train_images)
-        require_fit(params, size=split.size, images=len(split))
+        require_fit(
+            params,
+            size=split.size,
+            images=len(split),
+            classes=len(split.classes),
+            place=stage.place,
+        )
         training, validation = hold_out(split, params.validation, params.seed)
         del split  # as large as the two together
+        counts = training.labels.bincount(minlength=len(training.classes)).tolist()
+        stuck = partial(learned_nothing, params=params, counts=counts)
         with explained("train.batch_size", params.batch_size):
             run = folder.resume(lambda: _build(stage, params, training, learned, target))
             stage.require_unchanged()  # now that everything is loaded
             held_out = validation.to(target) if validation else None
             events = train(run, training.to(target), held_out, params)
-            for _ in show(kept(events, run, folder, params, len(training))):
-                pass
+            for event in show(kept(events, run, folder, params, len(training))):
+                if isinstance(event, Epoch) and stuck(run.epochs) and not stuck(run.epochs[:-1]):
+                    folder.say(f"warning: {AT_CHANCE}")
         if distributed.rank() > 0:
             return None
         rows = [(f"{epoch.epoch:g}", *epoch[1:]) for epoch in run.epochs]
@@ -88,6 +103,8 @@ def run(
             f"; ended after epoch {last.epoch:g} of {params.epochs:g}: {params.patience} brought no"
             " better validation accuracy (train.patience)"
         )
+    if stuck(run.epochs):
+        said += f"\nwarning: {AT_CHANCE}"
     return said
 
 

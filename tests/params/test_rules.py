@@ -70,6 +70,7 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
     ({"train.sizes": "[24]"}, "train.sizes"),
     ({"train.sizes": "[8, 32]", "train.model": SPEEDRUN}, "train.sizes"),
     ({"train.sizes": "[24, 33]", "train.model": SPEEDRUN}, "train.sizes"),
+    ({"train.sizes": "[16, 32, 24]", "train.model": SPEEDRUN}, "train.sizes"),
     ({"train.sizes": "[24]", "train.model": SPEEDRUN, "prepare.dataset": FOLDER}, "train.sizes"),
 ]
 """Values that break a rule, each fine in itself, and the key to blame."""
@@ -110,7 +111,8 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             20,
             (
                 "train.batch_size: must be at most 20, the number of images left to train on:"
-                " 20 less the 0 of train.validation (got 21)"
+                " 20 less the 0 of train.validation. Learning rates go with it:"
+                " half of it needs half of them (got 21)"
             ),
         ),
         (
@@ -119,7 +121,8 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             20,
             (
                 "train.batch_size: must be at most 17, the number of images left to train on:"
-                " 20 less the 3 of train.validation (got 18)"
+                " 20 less the 3 of train.validation. Learning rates go with it:"
+                " half of it needs half of them (got 18)"
             ),
         ),
         (
@@ -144,12 +147,12 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             "train.augment.cutout: must be at most 16, the size of the images in pixels (got 17)",
         ),
         (
-            ["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[12,24]"],
+            ["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[12,32]"],
             16,
             20,
             (
                 "train.sizes: must be at most 16, the size of the images in pixels, which can only"
-                " shrink (got [12, 24])"
+                " shrink (got [12, 32])"
             ),
         ),
         (
@@ -185,7 +188,7 @@ def test_images_that_do_not_fit_are_refused(
         (["train.batch_size=1", "train.validation=19"], 16, 20),
         (["train.augment.translate=15"], 16, 20),
         (["train.augment.cutout=16"], 16, 20),
-        (["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[9,16]"], 16, 20),
+        (["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[9,32]"], 32, 20),
         (["~train.model", f"+train.model={SPEEDRUN}"], 9, 20),
         (["~train.model", f"+train.model={RESNET}"], 12, 20),
     ],
@@ -234,7 +237,7 @@ def test_check_knows_cifar10_as_training_will(override: str) -> None:
         {"train.epochs": "2.6", "train.schedule": COSINE},
         {"train.keep": "best", "train.validation": "1"},
         {"train.validation": "49968"},
-        {"train.validation": "49999", "train.batch_size": "1"},
+        {"train.validation": "49990", "train.batch_size": "1"},
         {"train.patience": "1", "train.validation": "1"},
         {"train.start": "imagenet", "train.model": RESNET},
         {"train.start": "any/checkpoint.pt"},

@@ -18,7 +18,7 @@ from conftest import Project
 from imagenet import publish
 from synthetic import ROOT
 from toypipe.params.file import read_params
-from toypipe.params.schema import Folder, Params
+from toypipe.params.schema import Folder, Params, SplitFolder
 from toypipe.pipeline.stage import Reads, Writes
 
 PIPELINE = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
@@ -101,7 +101,7 @@ def needed(stage: str) -> dict[str, set[str]]:
         }
     own = read_params(ROOT / "params.yaml")
     named = set()
-    if stage == "prepare" and isinstance(own.prepare.dataset, Folder):
+    if stage == "prepare" and isinstance(own.prepare.dataset, Folder | SplitFolder):
         named = {own.prepare.dataset.path}
     if stage == "train" and own.train.start_path is not None:
         named = {own.train.start}
@@ -309,6 +309,14 @@ def test_every_plot_names_columns_that_exist(recorded: Project) -> None:
     for name, columns in charts:
         header = (recorded.path / name).read_text().splitlines()[0].split(",")
         assert set(columns) <= set(header)
+
+
+def test_the_confusion_matrix_has_actual_classes_in_its_rows() -> None:
+    """As in the picture and in the report."""
+    plots = PIPELINE["stages"]["evaluate"]["plots"]
+    (options,) = (entry[name] for entry in plots for name in entry if "confusion.csv" in name)
+
+    assert (options["x"], options["y"]) == ("predicted", "actual")
 
 
 def test_dvc_does_not_phone_home() -> None:

@@ -16,7 +16,8 @@ from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
-from toypipe.params.schema import Toy, TrainParams
+from toypipe.params.schema import LossName, Toy, TrainParams
+from toypipe.training.augment import draw_portions, mix
 from toypipe.training.loop import Step, begin, train
 from toypipe.training.losses import LOSSES, one_hot
 from toypipe.training.schedules import rate_factor
@@ -125,6 +126,32 @@ def test_schedule_smoothing_and_momentum_reach_the_loop() -> None:
             scheduler.step()
 
     assert _same(_weights(model), _weights(plain))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_mixtures_reach_the_loop(loss: LossName) -> None:
+    """With mixup and smoothing, each loss trains as a plain loop over mixed images and targets."""
+    params = make_train_params(
+        "train.augment.mixup=0.5", "train.label_smoothing=0.1", f"train.loss={loss}"
+    )
+    model, plain = _model(), _model()
+    _train(model, params)
+
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, fused=True)
+    for epoch in range(2):
+        portions = draw_portions(len(SPLIT), params.augment, params.seed, epoch)
+        images, labels = map(torch.cat, zip(*_plain_order(params, epoch), strict=True))
+        targets = one_hot(labels, 3, 0.1)
+        around = torch.cat([images, images[:1]]), torch.cat([targets, targets[:1]])
+        mixed = zip(*(part.split(8) for part in mix(*around, portions)), strict=True)
+        for batch, target in mixed:
+            optimizer.zero_grad()
+            LOSSES[loss](plain(batch), target).backward()
+            optimizer.step()
+
+    assert not _same(_weights(plain), _weights(_model()))
+    for ours, theirs in zip(_weights(model), _weights(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
 @OPTIMIZERS

@@ -38,6 +38,9 @@ EVERYTHING = (
     "train.keep=best",
     "train.augment.flip=alternating",
     "train.augment.translate=2",
+    "train.augment.crop=0.5",
+    "train.augment.cutout=2",
+    "train.augment.mixup=0.4",
     "~train.schedule",
     "+train.schedule={name: cosine, warmup_epochs: 0.5, final: 0.1}",
 )
@@ -47,6 +50,8 @@ SPEEDRUN = (
     "+train.model={name: speedrun, width: 8, whitening: true, identity: true}",
     "~train.optimizer",
     f"+train.optimizer={OPTIMIZERS['muon']}",
+    "~prepare.dataset",
+    "+prepare.dataset={name: folder, path: mine, size: 12}",
     "train.sizes=[9,10,12]",
 )
 LARGER = make_split(20, size=12), make_split(9, size=12, seed=1)

@@ -39,16 +39,18 @@ def read_results(revision: str | None = None) -> Results:
 
     Raises ToypipeError for an unknown commit and for missing or damaged files.
     """
-    from toypipe.evaluation.metrics import ClassMetrics, Metrics
+    from toypipe.evaluation.metrics import ClassMetrics, Metrics, balanced_accuracy
     from toypipe.training.state import Epoch
 
     metrics = read_metrics("test.json", revision)
+    columns = ("class", *ClassMetrics._fields[1:])
+    classes = _table("per_class.csv", revision, columns, ClassMetrics)
+    # Commits from before it was written have no balanced accuracy.
+    metrics = {"test.balanced_accuracy": balanced_accuracy(classes)} | metrics
     with _opened("test.json", revision):
         test = Metrics(*(float(metrics[f"test.{field}"]) for field in Metrics._fields))
     epochs = _table("loss.csv", revision, Epoch._fields, Epoch)
     pairs = _table("confusion.csv", revision, ("actual", "predicted"), tuple[str, str])
-    columns = ("class", *ClassMetrics._fields[1:])
-    classes = _table("per_class.csv", revision, columns, ClassMetrics)
     return Results(revision or "this run", test, epochs, pairs, classes)
 
 

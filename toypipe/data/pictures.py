@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+import toypipe.data.heic  # noqa: F401 - Pillow has no words for it
 from toypipe.errors import ToypipeError
 
 # What Pillow raises for invalid files.

@@ -43,8 +43,11 @@ class Inputs:
         try:
             yield
         except ToypipeError as error:
-            place = place_of(key, self._params_file, self._overrides)
-            raise type(error)(f"{place}: {error}") from None
+            raise type(error)(f"{self.place(key)}: {error}") from None
+
+    def place(self, key: str) -> str:
+        """Return where the value of a parameter was given, to begin a message about it."""
+        return place_of(key, self._params_file, self._overrides)
 
     def require_listed(self, key: str, path: Path) -> None:
         """Take a file or folder that a parameter names as one more input of the parameter's stage.

@@ -22,7 +22,7 @@ from toypipe.compute import distributed
 from toypipe.data.files import DAMAGED, json_bytes, load_archive, whole
 from toypipe.errors import BusyError, ToypipeError
 from toypipe.params.schema import TrainParams
-from toypipe.pipeline.run_store import locked, prune, read_record, runs_folder
+from toypipe.pipeline.run_store import delete, locked, prune, read_record, runs_folder
 from toypipe.pipeline.signals import Interrupted, interrupts
 from toypipe.training.loop import Step, require_finite
 from toypipe.training.state import Epoch, TrainingState
@@ -143,7 +143,12 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
             stack.enter_context(locked(path, seconds=-1))
         folder.note(values=values, machine=machine, pid=os.getpid(), used=time.time())
         prune(keep=key)
-        yield folder
+        try:
+            yield folder
+        except ToypipeError:
+            if not (path / "state.pt").exists():  # refused: there is nothing to resume
+                delete(path)
+            raise
 
 
 def kept(

@@ -74,9 +74,14 @@ def remove(key: str) -> bool:
     path = runs_folder() / key
     with locked(path) as free:
         if free:
-            shutil.rmtree(path)
-            path.with_suffix(".lock").unlink()  # a waiting process locks the next file of that name
+            delete(path)
         return free
+
+
+def delete(path: Path) -> None:
+    """Remove the folder of a training, whose lock this process has."""
+    shutil.rmtree(path)
+    path.with_suffix(".lock").unlink()  # a waiting process locks the next file of that name
 
 
 def prune(keep: str) -> None:

@@ -14,7 +14,7 @@ from toypipe.compute.seeding import derive_seed
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import TrainParams
-from toypipe.training.augment import shrink
+from toypipe.training.augment import mix, shrink
 from toypipe.training.batches import Batches
 from toypipe.training.losses import LOSSES, Loss, one_hot
 from toypipe.training.optimizers import build_optimizers, set_rates
@@ -88,13 +88,16 @@ def train(
     loss, bfloat16 = LOSSES[params.loss], params.precision == "bfloat16"
     steps, per_epoch = _length(params, len(split))
     epochs = math.ceil(steps / per_epoch)
-    batches = Batches(split, params.augment, params.seed)
+    balanced = params.class_weights == "balanced"
+    batches = Batches(split, params.augment, params.seed, balanced=balanced)
     network = distributed.replicate(state.model)
 
     def step(count: int, size: int) -> Tensor:
-        images, labels = batches.take(count, distributed.shard(count))
+        images, labels, portions = batches.take(count, distributed.shard(count))
         images = shrink(images, size)
         targets = one_hot(labels, len(split.classes), params.label_smoothing)
+        if portions is not None:
+            images, targets = mix(images, targets, portions)
         weight, optimizers = distributed.shard_weight(count), state.optimizers
         return distributed.all_reduce_mean(
             train_step(network, loss, optimizers, images, targets, bfloat16=bfloat16, weight=weight)
