@@ -11,7 +11,7 @@ from conftest import Project
 from imagenet import publish
 from stages import check, train
 from synthetic import PARAMS, make_network_params, make_split
-from toypipe.data.split import save_split
+from toypipe.data.split import load_split, save_split
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier, save_checkpoint
@@ -120,11 +120,10 @@ def test_the_checkpoint_is_part_of_what_names_a_run() -> None:
 
 def test_a_checkpoint_that_changes_meanwhile_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As every input is, although only the parameter names it."""
-    load = train.load_split
 
     def load_and_edit(path: Path) -> object:
         write_start(seed=3)
-        return load(path)
+        return load_split(path)
 
     monkeypatch.setattr(train, "load_split", load_and_edit)
     with pytest.raises(InputsChangedError, match=f"{START} was edited"):
