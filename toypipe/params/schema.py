@@ -200,7 +200,7 @@ class TrainParams(Section):
     label_smoothing: Fraction
     """Share of the one-hot label that is spread evenly over all classes."""
     class_weights: Literal["none", "balanced"]
-    """What counts the same in training: `none`: every image; `balanced`: every class."""
+    """`none`: each image comes once an epoch. `balanced`: each class comes equally often."""
     optimizer: Annotated[Sgd | Adam | Muon, Field(discriminator="name")]
     """How the gradient changes the weights."""
     schedule: Annotated[Constant | Falling, Field(discriminator="name")]
