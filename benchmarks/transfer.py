@@ -26,7 +26,7 @@ FEW, PRETRAINED = "data/few", "data/pretrained/checkpoint.pt"
 DATASET = f"name: folder\n    path: {FEW}\n    size: 32"
 CHANGES = {
     "name: cifar10 .*": DATASET,
-    "epochs: .*": "epochs: 40",
+    "  seed: 0\n  epochs: .*": "  seed: 0\n  epochs: 40",
     "batch_size: 1000\n  validation": "batch_size: 50\n  validation",
     "sizes:(.|\n)*?evaluate": "sizes: []\nevaluate",
     "optimizer:(.|\n)*?schedule": (
