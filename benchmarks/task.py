@@ -22,7 +22,7 @@ from toypipe.training.batches import Batches
 
 LEARNING_RATE = 0.01
 SEED = 0
-PLAIN = Augment(flip="none", translate=0)
+PLAIN = Augment(flip="none", translate=0, crop=1.0, cutout=0, mixup=0.0)
 WARM_UP = 4  # a quarter of the steps
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from stages.cli import app
+from toypipe.params.json_schema import editor_schema
 from toypipe.params.schema import Params
 
 DOCS = Path(__file__).parent
@@ -63,7 +64,7 @@ def reference() -> str:
 
 def schema() -> str:
     """Return docs/params.schema.json, as `toypipe schema` prints it."""
-    return json.dumps(SCHEMA, indent=2) + "\n"
+    return json.dumps(editor_schema(), indent=2) + "\n"
 
 
 def route(readme: str) -> str:

@@ -229,7 +229,7 @@ def seeds(count: opt.Count, against: opt.Against = None) -> None:
 def schema() -> None:
     """Print the JSON Schema of params.yaml, for editors."""
     from toypipe.commands.streams import is_read
-    from toypipe.params.schema import Params
+    from toypipe.params.json_schema import editor_schema
 
-    print(json.dumps(Params.model_json_schema(), indent=2))
+    print(json.dumps(editor_schema(), indent=2))
     is_read()

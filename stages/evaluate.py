@@ -66,5 +66,6 @@ def run(
         files[4].write(draw_mistakes(confident_mistakes(logits, split, MISTAKES), split))
     return (
         f"test accuracy {metrics.accuracy:.4f}, between {metrics.accuracy_low:.4f} and"
-        f" {metrics.accuracy_high:.4f} (95 %), loss {metrics.loss:.4f}; more in {test_json.parent}"
+        f" {metrics.accuracy_high:.4f} (95 %), balanced {metrics.balanced_accuracy:.4f}, loss"
+        f" {metrics.loss:.4f}; more in {test_json.parent}"
     )

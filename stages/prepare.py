@@ -6,9 +6,9 @@ from pathlib import Path
 from toypipe.data.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
 from toypipe.data.folder import read_folder
 from toypipe.data.split import save_split
-from toypipe.errors import ToypipeError
-from toypipe.params.schema import Folder, PrepareParams
-from toypipe.pipeline.dvc_files import list_dependencies
+from toypipe.params.rules import require_fit
+from toypipe.params.schema import Folder, PrepareParams, SplitFolder
+from toypipe.pipeline.inputs import find_raw
 from toypipe.pipeline.progress import show_download
 from toypipe.pipeline.stage import Stage, Writes
 
@@ -27,38 +27,28 @@ def run(
     CIFAR-10 is read from the folder `raw`, or downloaded there: from `url` if it is given, else
     from the known mirrors. Returns a line for the user.
 
-    Raises ToypipeError if the images are unavailable or invalid.
+    Raises ToypipeError if the images are unavailable or invalid, or under DVC too few to train on.
     """
-    if isinstance(params.dataset, Folder):
-        _require_dependency(params.dataset.path)
-        splits = read_folder(Path(params.dataset.path), params.dataset.size)
+    if isinstance(params.dataset, Folder | SplitFolder):
+        stage.require_listed("prepare.dataset.path", Path(params.dataset.path))
+        splits = read_folder(params.dataset)
     else:
-        splits = read_cifar10(_find_raw(raw), [url] if url else MIRRORS, show_download)
+        folder = find_raw(raw, ARCHIVE, EXTRACTED)
+        splits = read_cifar10(folder, [url] if url else MIRRORS, show_download)
+    training, testing = splits
+    if "DVC_STAGE" in os.environ:  # `train` follows, and DVC removes its outputs before it runs
+        require_fit(
+            stage.params.train,
+            size=training.size,
+            images=len(training),
+            classes=len(training.classes),
+            place=stage.place,
+        )
     stage.require_unchanged()  # now that everything is loaded
     with stage.publish(train, test) as files:
         for file, split in zip(files, splits, strict=True):
             save_split(file, split)
-    training, testing = splits
     return (
         f"{len(training):,} training and {len(testing):,} test images of {training.size} by"
         f" {training.size} pixels in {len(training.classes)} classes, in {train.parent}"
     )
-
-
-def _find_raw(raw: Path) -> Path:
-    """Use the main checkout's folder where an experiment's workspace lacks the ignored files."""
-    here = any((raw / name).exists() for name in (ARCHIVE, EXTRACTED))
-    return raw if here else Path(os.environ.get("DVC_ROOT", "."), raw)
-
-
-def _require_dependency(folder: str) -> None:
-    """Refuse, under DVC, a folder that dvc.yaml does not list: DVC would not see it change."""
-    if "DVC_STAGE" not in os.environ:
-        return
-    listed = [Path(name).resolve() for name in list_dependencies("prepare")]
-    wanted = Path(folder).resolve()
-    if not any(wanted.is_relative_to(path) for path in listed):
-        raise ToypipeError(
-            f"prepare.dataset.path is {folder}, but DVC would not notice when it changes: add"
-            f" `- {folder}` to the deps of the stage prepare in dvc.yaml"
-        )

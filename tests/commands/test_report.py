@@ -70,6 +70,29 @@ def test_the_verdict_is_in_words() -> None:
 
 
 @pytest.mark.usefixtures("finished")
+def test_a_training_that_collapsed_is_named() -> None:
+    """Three epochs at the loss of a guess are; the same loss in two is not."""
+    header = ("epoch", "train_loss", "validation_loss", "validation_accuracy", "learning_rate")
+    rows = [(i, 1.0986, None, None, 0.01) for i in (1, 2, 3)]
+    Path("data/reports/loss.csv").write_bytes(csv_bytes(header, rows))
+    assert "the network has collapsed" in page()
+    Path("data/reports/loss.csv").write_bytes(csv_bytes(header, rows[:2]))
+    assert "the network has collapsed" not in page()
+
+
+@pytest.mark.usefixtures("finished")
+def test_balanced_accuracy_is_the_mean_recall_for_older_commits_too() -> None:
+    """A test.json without it, as earlier versions wrote it, gets it from per_class.csv."""
+    written = json.loads(Path("data/reports/test.json").read_bytes())["balanced_accuracy"]
+    fact = f"<dt>balanced accuracy</dt><dd>{100 * written:.1f} %</dd>"
+    assert fact in page()
+
+    write_outcome(671, 1000)
+    assert "balanced_accuracy" not in Path("data/reports/test.json").read_text(encoding="utf-8")
+    assert fact in page()
+
+
+@pytest.mark.usefixtures("finished")
 def test_it_is_one_file_that_needs_no_other() -> None:
     """All addresses on the page are data that it contains."""
     text = page()

@@ -88,6 +88,32 @@ def test_the_report_is_whole(
         assert dark is (scheme == "dark")
 
 
+CONTRAST = """() => {
+    const light = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number)
+        .map(v => colour.startsWith("color") ? v : v / 255)
+        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    return [...document.querySelectorAll(".matrix td")].map(cell => {
+        cell.style.setProperty("--s", 1);
+        const style = getComputedStyle(cell);
+        const [a, b] = [light(style.color), light(style.backgroundColor)].sort((a, b) => a - b);
+        return (b + 0.05) / (a + 0.05);
+    });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_numbers_are_readable_on_the_deepest_colours(
+    browser: Browser, report_page: Path, scheme: Literal["light", "dark"]
+) -> None:
+    """The contrast of each cell of the matrix is what WCAG 2 asks of small text: 4.5."""
+    with opened(browser, report_page, scheme) as page:
+        contrasts = page.evaluate(CONTRAST)
+
+        assert len(contrasts) == 9
+        assert min(contrasts) >= 4.5
+
+
 def test_paper_is_white(browser: Browser, report_page: Path) -> None:
     """Printed from a dark screen, the page is light."""
     with opened(browser, report_page, "dark") as page:

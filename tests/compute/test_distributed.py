@@ -24,6 +24,12 @@ SPEEDRUN = "{name: speedrun, width: 8, whitening: false, identity: true}"
 RECIPES = {
     "toy": [],
     "uneven": ["train.batch_size=7", "train.augment.translate=2"],
+    "mixed": [
+        "train.batch_size=7",
+        "train.augment.crop=0.5",
+        "train.augment.mixup=0.4",
+        "train.class_weights=balanced",
+    ],
     "batch norm": ["~train.model", f"+train.model={SPEEDRUN}", "train.batch_size=9"],
 }
 IMAGES = 40

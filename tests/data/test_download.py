@@ -15,14 +15,14 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from misbehaving import CONTENT, SIZE, TENTH, Server, serve
 
+from misbehaving import CONTENT, SIZE, TENTH, Server, serve
 from synthetic import ROOT
 from toypipe.data import download as module
 from toypipe.data.download import download
 from toypipe.errors import ToypipeError
 
-MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+DIGEST = f"md5 {hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}"
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def target(tmp_path: Path) -> Path:
 
 def fetch(target: Path, *urls: str) -> list[int]:
     """Download to the end; return what was yielded."""
-    return list(download(urls, target, size=SIZE, md5=MD5))
+    return list(download(urls, target, size=SIZE, digest=DIGEST))
 
 
 def refused(target: Path, *urls: str) -> str:
@@ -74,13 +74,13 @@ BAD = {
     "shorter": f"it has {SIZE - 1} bytes instead of {SIZE}",
     "longer": f"it has {SIZE + 1} bytes instead of {SIZE}",
     "nonsense length": "Content-Length contained multiple unmatching values (1, 2)",
-    "other bytes": f"not those with md5 {MD5}",
-    "other bytes at the end": f"not those with md5 {MD5}",
+    "other bytes": f"not those with {DIGEST}",
+    "other bytes at the end": f"not those with {DIGEST}",
     "silent": "silent for",
     "silent after the head": "silent for",
     "silent halfway": "silent for",
     "drips": "kB/s",
-    "breaks, other bytes": f"not those with md5 {MD5}",
+    "breaks, other bytes": f"not those with {DIGEST}",
     "breaks, no ranges": f"{SIZE - TENTH} more expected",
     "breaks, in chunks": "IncompleteRead",
     "ends early, no length": f"broke off after {TENTH:,} of {SIZE:,} bytes",
@@ -92,7 +92,7 @@ BAD = {
     "range of another file": f"it sent bytes 0-{SIZE}/{SIZE + 1}",
     "range of nothing": "it sent nothing",
     "range always refused": "HTTP status 416",
-    "endless": f"not those with md5 {MD5}",
+    "endless": f"not those with {DIGEST}",
     "another protocol": "220 this \\x1b[2Jis no web server",
     "hangs up": "Remote end closed connection without response",
 }
@@ -230,8 +230,8 @@ FETCH = """
 import sys
 from pathlib import Path
 from toypipe.data.download import download
-url, target, size, md5 = sys.argv[1:]
-for arrived in download([url], Path(target), size=int(size), md5=md5):
+url, target, size, digest = sys.argv[1:]
+for arrived in download([url], Path(target), size=int(size), digest=digest):
     print(arrived, flush=True)
 """
 
@@ -239,7 +239,7 @@ for arrived in download([url], Path(target), size=int(size), md5=md5):
 def start(server: Server, target: Path, kind: str) -> "subprocess.Popen[str]":
     """Start a download in another process."""
     return subprocess.Popen(
-        [sys.executable, "-c", FETCH, server.url(kind), str(target), str(SIZE), MD5],
+        [sys.executable, "-c", FETCH, server.url(kind), str(target), str(SIZE), DIGEST],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -349,7 +349,7 @@ def test_progress_is_yielded(server: Server, target: Path) -> None:
 
 def test_abandoned_download_leaves_only_its_part(server: Server, target: Path) -> None:
     """If the caller stops reading, the lock is released and removed."""
-    events = download([server.url("slow")], target, size=SIZE, md5=MD5)
+    events = download([server.url("slow")], target, size=SIZE, digest=DIGEST)
     assert next(events) == 0
     next(events)
     assert isinstance(events, Iterator)

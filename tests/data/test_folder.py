@@ -20,10 +20,11 @@ from stages import prepare
 from synthetic import PARAMS, make_folder
 from toypipe.data import pictures
 from toypipe.data.folder import read_folder
+from toypipe.data.listing import split_classes
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
-from toypipe.params.schema import Folder, PrepareParams
+from toypipe.params.schema import Folder, PrepareParams, SplitFolder
 from toypipe.pipeline.stage import Stage
 
 SIZE = 8  # pixels
@@ -228,17 +229,28 @@ def test_formats_that_take_much_memory_or_time_have_limits(
 # folders --------------------------------------------------------------------------------------
 
 
-def refused(root: Path) -> list[str]:
+def mine(root: Path) -> Folder:
+    """Return the parameters of a folder with two halves."""
+    return Folder(name="folder", path=str(root), size=SIZE)
+
+
+def divided(root: Path, share: float = 0.25, seed: int = 0) -> SplitFolder:
+    """Return the parameters of a folder of classes that is to be divided."""
+    path = str(root)
+    return SplitFolder(name="split_folder", path=path, size=SIZE, test_share=share, seed=seed)
+
+
+def refused(root: Path, params: Callable[[Path], Folder | SplitFolder] = mine) -> list[str]:
     """Return the lines of the message that refuses a folder."""
     with pytest.raises(ToypipeError) as caught:
-        read_folder(root, SIZE)
+        read_folder(params(root))
     return str(caught.value).splitlines()
 
 
 def test_folder_gives_images_with_the_names_of_their_classes(tmp_path: Path) -> None:
     """Every file is read once, in alphabetical order; its label is its folder's position."""
     make_folder(tmp_path, classes=("dog", "Ape", "cat"), each=3)
-    for split, half in zip(read_folder(tmp_path, SIZE), ("train", "test"), strict=True):
+    for split, half in zip(read_folder(mine(tmp_path)), ("train", "test"), strict=True):
         assert split.classes == ["Ape", "cat", "dog"]
         assert split.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
         for i, name in enumerate(split.classes):
@@ -251,7 +263,7 @@ def test_folder_gives_images_with_the_names_of_their_classes(tmp_path: Path) -> 
 
 def test_folder_gives_the_memory_that_training_wants(tmp_path: Path) -> None:
     """Images are uint8 in channels_last memory, labels int64."""
-    for split in read_folder(make_folder(tmp_path), SIZE):
+    for split in read_folder(mine(make_folder(tmp_path))):
         assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
         assert split.images.shape == (12, 3, SIZE, SIZE)
         assert split.images.is_contiguous(memory_format=torch.channels_last)
@@ -266,7 +278,7 @@ def test_order_of_reading_a_directory_does_not_matter(tmp_path: Path) -> None:
                 folder.mkdir(parents=True)
                 for i in order:
                     Image.new("RGB", (SIZE, SIZE), (i, 0, 0)).save(folder / f"{i}.png")
-    first, second = (read_folder(tmp_path / name, SIZE)[0] for name in ("a", "b"))
+    first, second = (read_folder(mine(tmp_path / name))[0] for name in ("a", "b"))
     assert torch.equal(first.images, second.images)
 
 
@@ -276,7 +288,7 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "train" / ".cache").mkdir()
     (tmp_path / "train" / ".DS_Store").write_bytes(b"x")
     (tmp_path / "train" / "cat" / ".DS_Store").write_bytes(b"x")
-    training, _ = read_folder(tmp_path, SIZE)
+    training, _ = read_folder(mine(tmp_path))
     assert training.classes == ["cat", "dog"]
     assert len(training) == 12
 
@@ -382,7 +394,93 @@ def test_class_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
     for half in ("train", "test"):
         (tmp_path / half / "cat").rename(tmp_path / half / os.fsdecode(b"caf\xe9"))
     with pytest.raises(ToypipeError):
-        read_folder(tmp_path, SIZE)
+        read_folder(mine(tmp_path))
+
+
+# a folder to be divided -----------------------------------------------------------------------
+
+
+def make_classes(root: Path, **counts: int) -> Path:
+    """Make empty files, so many for each class, and return their folder."""
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            (root / name / f"{i}.png").touch()
+    return root
+
+
+def halved(root: Path, seed: int = 0) -> dict[str, set[str]]:
+    """Return the names of the test images of each class."""
+    _, test = split_classes(root, 0.25, seed)
+    return {name: {file.name for file in files} for name, files in test.items()}
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25, 0.5, 0.99])
+def test_each_class_is_divided_by_the_share(tmp_path: Path, share: float) -> None:
+    """Each file is in one half, and the halves have the share, but none is empty."""
+    counts = {"cat": 2, "dog": 3, "eel": 40}
+    make_classes(tmp_path, **counts)
+    for name, train, test in zip(
+        counts, *(half.values() for half in split_classes(tmp_path, share, 0)), strict=True
+    ):
+        assert train == sorted(train)
+        assert test == sorted(test)
+        assert sorted([*train, *test]) == sorted((tmp_path / name).iterdir())
+        assert len(test) == min(max(round(share * counts[name]), 1), counts[name] - 1)
+
+
+def test_the_division_depends_on_seed_and_names_only(tmp_path: Path) -> None:
+    """A folder of the same names elsewhere is divided alike; another seed divides it otherwise."""
+    here, there = (make_classes(tmp_path / name, cat=40, dog=40) for name in ("here", "there"))
+
+    assert halved(here) == halved(there)
+    assert halved(here) != halved(here, seed=1)
+    assert halved(here)["cat"] != halved(here)["dog"]
+
+
+def test_a_new_file_moves_one_other_at_most(tmp_path: Path) -> None:
+    """However many files a class has, one more changes the half of one of them or of none."""
+    make_classes(tmp_path, cat=2, dog=2)
+    before = halved(tmp_path)["cat"]
+    for i in range(30):
+        (tmp_path / "cat" / f"new{i}.png").touch()
+        after = halved(tmp_path)["cat"]
+        assert len((before ^ after) - {f"new{i}.png"}) <= 1
+        before = after
+
+
+def test_a_divided_folder_gives_the_images_of_its_halves(tmp_path: Path) -> None:
+    """Images are read as from a folder with halves; hidden ones are passed over."""
+    folder = make_folder(tmp_path, each=4) / "train"
+    (folder / "cat" / ".DS_Store").touch()
+    listed = split_classes(folder, 0.25, 0)
+    for split, half in zip(read_folder(divided(folder)), listed, strict=True):
+        files = [file for name in ("cat", "dog") for file in half[name]]
+        expected = torch.stack([read_picture(file, SIZE) for file in files])
+        assert torch.equal(split.images.permute(0, 2, 3, 1), expected)
+        assert split.classes == ["cat", "dog"]
+    assert [len(split) for split in read_folder(divided(folder))] == [6, 2]
+
+
+def test_a_class_of_one_image_cannot_be_divided(tmp_path: Path) -> None:
+    """Every class with fewer than two images is named, in one line."""
+    make_classes(tmp_path, cat=1, dog=2, eel=0)
+    (line,) = refused(tmp_path, divided)
+    assert line == (
+        "each class needs an image to train on and one to test on, but"
+        f" {tmp_path / 'cat'} has 1, {tmp_path / 'eel'} has 0"
+    )
+
+
+def test_a_folder_to_be_divided_is_refused_like_a_half(tmp_path: Path) -> None:
+    """A missing folder, a single class and a file that is no image are named."""
+    (line,) = refused(tmp_path / "none", divided)
+    assert line.startswith(f"{tmp_path / 'none'} is not a folder: your images need one folder per")
+    (line,) = refused(make_classes(tmp_path / "one", cat=2), divided)
+    assert line.startswith(f"{tmp_path / 'one'} has 1 folder")
+    *bad, advice = refused(make_classes(tmp_path / "bad", cat=2, dog=2), divided)
+    assert len(bad) == 4
+    assert "Repair or remove" in advice
 
 
 # the stage ------------------------------------------------------------------------------------
@@ -403,7 +501,8 @@ MINE = PrepareParams(dataset=Folder(name="folder", path="mine", size=SIZE))
 def test_folder_that_dvc_knows_is_prepared(dependency: str) -> None:
     """Under DVC, a folder that is a dependency of prepare, or lies in one, is read."""
     Path("dvc.yaml").write_text(f"stages: {{prepare: {{deps: ['{dependency}']}}}}")
-    prepare.run(Stage("prepare", PARAMS, []), MINE, url=None)
+    enough = ["train.batch_size=4", "train.validation=2"]
+    prepare.run(Stage("prepare", PARAMS, enough), MINE, url=None)
     for name in ("train", "test"):
         assert load_split(Path(f"data/prepared/{name}.pt")).classes == ["cat", "dog"]
 

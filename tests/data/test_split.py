@@ -184,6 +184,17 @@ def test_both_parts_keep_order_and_layout() -> None:
         assert part.images.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_every_class_keeps_an_image_to_train_on(seed: int) -> None:
+    """However few are left, each class is among them, even one that has a single image."""
+    labels = torch.tensor([0] * 30 + [1] + [2] * 9)
+    split = Split(make_split(40).images, labels, ["cat", "dog", "eel"])
+    for count in (1, 20, 37):
+        training, _ = hold_out(split, count, seed)
+        assert len(training) == 40 - count
+        assert set(training.labels.tolist()) == {0, 1, 2}
+
+
 def test_holding_out_none_returns_the_split() -> None:
     """With a count of 0, all images are left to train on."""
     split = make_split(5)

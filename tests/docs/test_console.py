@@ -99,6 +99,8 @@ def test_what_is_copied_from_a_page_does_what_the_page_shows(
     home = project.path.parent
     photo = make_folder(home / "pictures") / "train/cat/0.png"
     shutil.copy(photo, project.path / "photo.jpg")
+    (make_folder(home / "more", each=20) / "train").rename(home / "animals")
+    shutil.copytree(ROOT / "recipes", project.path / "recipes")
     for command, shown in run:
         result = subprocess.run(
             ["bash", "-c", f"{FUNCTION}{command}"],

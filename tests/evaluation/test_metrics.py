@@ -1,12 +1,18 @@
 """Evaluation, against scikit-learn, SciPy and torch, and by hand."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+)
 from torch import Tensor, nn
 
 from synthetic import make_split
@@ -49,6 +55,17 @@ def test_accuracy_and_loss_are_those_of_scikit_learn_and_torch() -> None:
     assert metrics.loss == pytest.approx(F.cross_entropy(logits, SPLIT.labels).item())
     right = int((logits.argmax(1) == SPLIT.labels).sum())
     assert (metrics.accuracy_low, metrics.accuracy_high) == wilson_interval(right, 20)
+
+
+@pytest.mark.parametrize("actual", [[0, 0, 0, 0, 1, 2], [0, 0, 2, 2, 2, 2], [1, 1, 1, 1, 1, 1]])
+def test_balanced_accuracy_is_that_of_scikit_learn(actual: list[int]) -> None:
+    """It is the mean recall; a class without test images does not count."""
+    logits = F.one_hot(torch.tensor([0, 0, 1, 2, 1, 2]), 3).float()
+    metrics = measure(logits, _labelled(actual, 3))
+
+    with warnings.catch_warnings(action="ignore"):  # of classes that are only predicted
+        expected = balanced_accuracy_score(actual, logits.argmax(1))
+    assert metrics.balanced_accuracy == pytest.approx(expected)
 
 
 def test_the_loss_by_hand() -> None:

@@ -14,6 +14,7 @@ TEXT = PARAMS.read_text(encoding="utf-8")
 FILE = Path("params.yaml")
 
 FOLDER = "{name: folder, path: mine, size: 16}"
+SPLIT_FOLDER = "{name: split_folder, path: mine, size: 16, test_share: 0.2, seed: 0}"
 RESNET = "{name: torchvision, arch: resnet18}"
 SPEEDRUN = "{name: speedrun, width: 8, whitening: true, identity: true}"
 COSINE = "{name: cosine, warmup_epochs: 2.5, final: 0}"

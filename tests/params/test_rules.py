@@ -11,6 +11,7 @@ from parameter_files import (
     RESNET,
     REST,
     SPEEDRUN,
+    SPLIT_FOLDER,
     TEXT,
     edit,
     lines_of,
@@ -30,6 +31,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+REGNET = RESNET.replace("resnet18", "regnet_y_128gf")  # without weights
 FOLDER_12 = FOLDER.replace("16", "12")
 OF_FIXED_SIZE = "train.optimizer.weight_decay"
 
@@ -45,6 +47,11 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
     ),
     ({"train.epochs": "2.5", "train.schedule": COSINE}, "train.schedule.warmup_epochs"),
     ({"train.keep": "best", "train.validation": "0"}, "train.keep"),
+    ({"train.patience": "1", "train.validation": "0"}, "train.patience"),
+    ({"train.start": "imagnet"}, "train.start"),
+    ({"train.start": "imagenet"}, "train.start"),
+    ({"train.start": "imagenet", "train.model": SPEEDRUN}, "train.start"),
+    ({"train.start": "imagenet", "train.model": REGNET}, "train.start"),
     ({"train.validation": "50000"}, "train.validation"),
     ({"train.validation": "49969"}, "train.batch_size"),
     ({"train.augment.translate": "32"}, "train.augment.translate"),
@@ -52,6 +59,8 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
         {"train.augment.translate": "16", "prepare.dataset": FOLDER},
         "train.augment.translate",
     ),
+    ({"train.augment.cutout": "33"}, "train.augment.cutout"),
+    ({"train.augment.cutout": "17", "prepare.dataset": SPLIT_FOLDER}, "train.augment.cutout"),
     ({"prepare.dataset": FOLDER_12}, "prepare.dataset.size"),
     (
         {"prepare.dataset": FOLDER.replace("16", "8"), "train.model": SPEEDRUN},
@@ -61,6 +70,7 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
     ({"train.sizes": "[24]"}, "train.sizes"),
     ({"train.sizes": "[8, 32]", "train.model": SPEEDRUN}, "train.sizes"),
     ({"train.sizes": "[24, 33]", "train.model": SPEEDRUN}, "train.sizes"),
+    ({"train.sizes": "[16, 32, 24]", "train.model": SPEEDRUN}, "train.sizes"),
     ({"train.sizes": "[24]", "train.model": SPEEDRUN, "prepare.dataset": FOLDER}, "train.sizes"),
 ]
 """Values that break a rule, each fine in itself, and the key to blame."""
@@ -101,7 +111,8 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             20,
             (
                 "train.batch_size: must be at most 20, the number of images left to train on:"
-                " 20 less the 0 of train.validation (got 21)"
+                " 20 less the 0 of train.validation. Learning rates go with it:"
+                " half of it needs half of them (got 21)"
             ),
         ),
         (
@@ -110,7 +121,8 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             20,
             (
                 "train.batch_size: must be at most 17, the number of images left to train on:"
-                " 20 less the 3 of train.validation (got 18)"
+                " 20 less the 3 of train.validation. Learning rates go with it:"
+                " half of it needs half of them (got 18)"
             ),
         ),
         (
@@ -129,12 +141,18 @@ def test_combination_is_found_beside_other_mistakes(values: dict[str, str], blam
             "train.augment.translate: must be below 16, the size of the images in pixels (got 16)",
         ),
         (
-            ["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[12,24]"],
+            ["train.augment.cutout=17"],
+            16,
+            20,
+            "train.augment.cutout: must be at most 16, the size of the images in pixels (got 17)",
+        ),
+        (
+            ["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[12,32]"],
             16,
             20,
             (
                 "train.sizes: must be at most 16, the size of the images in pixels, which can only"
-                " shrink (got [12, 24])"
+                " shrink (got [12, 32])"
             ),
         ),
         (
@@ -169,7 +187,8 @@ def test_images_that_do_not_fit_are_refused(
         (["train.batch_size=20"], 16, 20),
         (["train.batch_size=1", "train.validation=19"], 16, 20),
         (["train.augment.translate=15"], 16, 20),
-        (["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[9,16]"], 16, 20),
+        (["train.augment.cutout=16"], 16, 20),
+        (["~train.model", f"+train.model={SPEEDRUN}", "train.sizes=[9,32]"], 32, 20),
         (["~train.model", f"+train.model={SPEEDRUN}"], 9, 20),
         (["~train.model", f"+train.model={RESNET}"], 12, 20),
     ],
@@ -192,7 +211,12 @@ def test_all_that_does_not_fit_is_reported_at_once() -> None:
 
 @pytest.mark.parametrize(
     "override",
-    ["train.batch_size=45001", "train.validation=50000", "train.augment.translate=32"],
+    [
+        "train.batch_size=45001",
+        "train.validation=50000",
+        "train.augment.translate=32",
+        "train.augment.cutout=33",
+    ],
 )
 def test_check_knows_cifar10_as_training_will(override: str) -> None:
     """For CIFAR-10, `check` refuses in the words in which the real images are refused."""
@@ -213,8 +237,12 @@ def test_check_knows_cifar10_as_training_will(override: str) -> None:
         {"train.epochs": "2.6", "train.schedule": COSINE},
         {"train.keep": "best", "train.validation": "1"},
         {"train.validation": "49968"},
-        {"train.validation": "49999", "train.batch_size": "1"},
+        {"train.validation": "49990", "train.batch_size": "1"},
+        {"train.patience": "1", "train.validation": "1"},
+        {"train.start": "imagenet", "train.model": RESNET},
+        {"train.start": "any/checkpoint.pt"},
         {"train.augment.translate": "31"},
+        {"train.augment.cutout": "32"},
         {"prepare.dataset": FOLDER, "train.validation": "60000"},
         {"prepare.dataset": FOLDER_12, "train.model": RESNET},
     ],

@@ -4,12 +4,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parameter_files import ADAM, COSINE, FOLDER, MUON, RESNET, TEXT, edit, lines_of, read, refused
+from parameter_files import (
+    ADAM,
+    COSINE,
+    FOLDER,
+    MUON,
+    RESNET,
+    SPLIT_FOLDER,
+    TEXT,
+    edit,
+    lines_of,
+    read,
+    refused,
+)
 from pydantic import BaseModel, ValidationError
 
 from synthetic import ROOT
 from toypipe.params.file import read_params
-from toypipe.params.schema import Adam, Falling, Folder, Muon, Params, Torchvision
+from toypipe.params.schema import Adam, Falling, Folder, Muon, Params, SplitFolder, Torchvision
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +53,11 @@ def test_nothing_is_lost_or_added() -> None:
     ("key", "value", "expected"),
     [
         ("prepare.dataset", FOLDER, Folder(name="folder", path="mine", size=16)),
+        (
+            "prepare.dataset",
+            SPLIT_FOLDER,
+            SplitFolder(name="split_folder", path="mine", size=16, test_share=0.2, seed=0),
+        ),
         ("train.model", RESNET, Torchvision(name="torchvision", arch="resnet18")),
         ("train.schedule", COSINE, Falling(name="cosine", warmup_epochs=2.5, final=0)),
         (
@@ -68,6 +85,14 @@ def test_muon_has_a_second_optimizer() -> None:
 def test_epochs_may_be_fractional() -> None:
     """A run may end within an epoch."""
     assert read(edit(TEXT, "train.epochs", "0.25")).train.epochs == 0.25
+
+
+@pytest.mark.parametrize("share", ["0", "1", "0.0", "1.0", ".nan"])
+def test_a_split_leaves_something_on_both_sides(share: str) -> None:
+    """The share of the test images lies between 0 and 1, which are refused."""
+    text = edit(TEXT, "prepare.dataset", SPLIT_FOLDER.replace("0.2", share))
+    (line,) = refused(text)
+    assert ": prepare.dataset.test_share: should be " in line
 
 
 def _sections(section: BaseModel) -> list[BaseModel]:
@@ -117,6 +142,16 @@ def test_parameters_cannot_be_changed() -> None:
         ("train.optimizer.nesterov", "0", "0"),
         ("train.augment.translate", "1.5", "1.5"),
         ("train.augment.flip", "false", "False"),
+        ("train.augment.crop", "1.1", "1.1"),
+        ("train.augment.crop", "0", "0"),
+        ("train.augment.crop", ".nan", "nan"),
+        ("train.augment.cutout", "-1", "-1"),
+        ("train.augment.cutout", "1.5", "1.5"),
+        ("train.augment.mixup", "-0.1", "-0.1"),
+        ("train.augment.mixup", ".inf", "inf"),
+        ("train.patience", "-1", "-1"),
+        ("train.class_weights", "false", "False"),
+        ("train.start", "''", "''"),
         ("train.augment", "3", "3"),
         ("train", "", "None"),
         ("evaluate.views", "3", "3"),

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from synthetic import ROOT, make_split, make_train_params
-from toypipe.errors import BusyError
+from toypipe.errors import BusyError, ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
 from toypipe.pipeline.resume import RunFolder, claimed, kept
@@ -70,6 +70,23 @@ def test_a_saved_state_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     with claimed(VALUES, MACHINE) as folder:
         assert folder.resume(make_run).epochs == run_with_one_epoch().epochs
     assert capsys.readouterr().err == "resuming after epoch 1\n"
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_refused_training_leaves_nothing(saved: bool) -> None:
+    """After an error without a saved state there is nothing to resume; with one, there is."""
+
+    def fail() -> None:
+        with claimed(VALUES, MACHINE) as folder:
+            if saved:
+                folder.save(run_with_one_epoch())
+            raise ToypipeError("the images are too few")
+
+    with pytest.raises(ToypipeError):
+        fail()
+
+    assert [run.state for run in list_runs()] == ["paused"] * saved
+    assert saved or list(runs_folder().iterdir()) == []
 
 
 def test_a_finished_run_is_delivered_from_its_state(capsys: pytest.CaptureFixture[str]) -> None:

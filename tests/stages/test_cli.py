@@ -160,7 +160,8 @@ def test_without_validation_there_are_no_figures_of_it(project: Path) -> None:
 def test_evaluate_writes_metrics_and_tables(finished: Path) -> None:
     """Evaluate leaves accuracy and loss, a row for each image and a row for each class."""
     metrics = json.loads((finished / "data/reports/test.json").read_bytes())
-    assert list(metrics) == ["accuracy", "accuracy_low", "accuracy_high", "loss"]
+    first = ["accuracy", "accuracy_low", "accuracy_high", "loss"]
+    assert list(metrics) == [*first, "balanced_accuracy"]
     assert 0 <= metrics["accuracy_low"] <= metrics["accuracy"] <= metrics["accuracy_high"] <= 1
 
     header, rows = table(finished / "data/reports/confusion.csv")

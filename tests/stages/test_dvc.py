@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from conftest import Project
+from imagenet import publish
 from synthetic import ROOT
 from toypipe.params.file import read_params
-from toypipe.params.schema import Folder, Params
+from toypipe.params.schema import Folder, Params, SplitFolder
 from toypipe.pipeline.stage import Reads, Writes
 
 PIPELINE = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
@@ -97,11 +99,15 @@ def needed(stage: str) -> dict[str, set[str]]:
             "params": files(stage, Reads),
             "outs": files(stage, Writes),
         }
-    own = read_params(ROOT / "params.yaml").prepare.dataset
-    folder = {own.path} if stage == "prepare" and isinstance(own, Folder) else set()
+    own = read_params(ROOT / "params.yaml")
+    named = set()
+    if stage == "prepare" and isinstance(own.prepare.dataset, Folder | SplitFolder):
+        named = {own.prepare.dataset.path}
+    if stage == "train" and own.train.start_path is not None:
+        named = {own.train.start}
     section = get_type_hints(importlib.import_module(f"stages.{stage}").run)["params"]
     return {
-        "deps": modules | files(stage, Reads) | folder | {"data/params.ok"},
+        "deps": modules | files(stage, Reads) | named | {"data/params.ok"},
         "params": {
             name for name, field in Params.model_fields.items() if field.annotation is section
         },
@@ -238,16 +244,39 @@ def note(event, arguments):
 stage = "import"
 sys.addaudithook(note)
 from stages.cli import app
+if len(sys.argv) > 2:  # the file of weights in data/raw
+    from torchvision.models import get_model_weights
+    get_model_weights("shufflenet_v2_x0_5")["IMAGENET1K_V1"].value.url = sys.argv[2]
 for stage in ("check", "prepare", "train", "evaluate"):
     app([stage], standalone_mode=False)
 """
 
 
-def test_stages_open_only_the_files_that_they_declare(project: Project, tmp_path: Path) -> None:
-    """Watched from outside, by Python's audit hook, each stage touches just what it lists."""
+@pytest.mark.parametrize("start", ["imagenet", "data/pretrained/checkpoint.pt"])
+def test_stages_open_only_the_files_that_they_declare(
+    start: str, project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Watched from outside, by Python's audit hook, each stage touches just what it lists.
+
+    Beside that only data/raw, which holds what can be downloaded, and is the same everywhere.
+    """
     project.forget()
     log = tmp_path / "opened.tsv"
-    subprocess.run([sys.executable, "-c", SPY, str(log)], cwd=project.path, check=True, timeout=120)
+    project.edit("params.yaml", "start: fresh ", f"start: {start} ")
+    arguments, started = [str(log)], {start}
+    if start == "imagenet":
+        project.edit(
+            "params.yaml", "name: toy ", "name: torchvision\n    arch: shufflenet_v2_x0_5 "
+        )
+        weights = publish(project.path / "data/raw/weights", "shufflenet_v2_x0_5", monkeypatch)
+        arguments.append(f"http://127.0.0.1:9/{weights.name}")
+        started = {weights.relative_to(project.path).as_posix()}
+    else:
+        shutil.copytree(project.path / "data/model", project.path / "data/pretrained")
+        before = "      - stages/train.py\n"
+        project.edit("dvc.yaml", before, f"      - {start}\n{before}")
+    command = [sys.executable, "-c", SPY, *arguments]
+    subprocess.run(command, cwd=project.path, check=True, timeout=120)
     opened: dict[tuple[str, str], set[str]] = {}
     for line in log.read_text().splitlines():
         stage, mode, name = line.split("\t")
@@ -258,7 +287,7 @@ def test_stages_open_only_the_files_that_they_declare(project: Project, tmp_path
             opened.setdefault((stage, mode), set()).add(f"{folder}/{file}".lstrip("/"))
 
     for stage in STAGES:
-        reads = files(stage, Reads) | {"params.yaml"}
+        reads = files(stage, Reads) | {"params.yaml"} | (started if stage == "train" else set())
         own = {"dvc.yaml"} | files(stage, Writes)  # train notes the md5 of its checkpoint
         assert opened.get((stage, "r"), set()) - own == reads
         assert opened[stage, "w"] == files(stage, Writes)
@@ -280,6 +309,14 @@ def test_every_plot_names_columns_that_exist(recorded: Project) -> None:
     for name, columns in charts:
         header = (recorded.path / name).read_text().splitlines()[0].split(",")
         assert set(columns) <= set(header)
+
+
+def test_the_confusion_matrix_has_actual_classes_in_its_rows() -> None:
+    """As in the picture and in the report."""
+    plots = PIPELINE["stages"]["evaluate"]["plots"]
+    (options,) = (entry[name] for entry in plots for name in entry if "confusion.csv" in name)
+
+    assert (options["x"], options["y"]) == ("predicted", "actual")
 
 
 def test_dvc_does_not_phone_home() -> None:

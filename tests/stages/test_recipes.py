@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from imagenet import publish
 from stages import evaluate, train
 from synthetic import ROOT, make_split
 from toypipe.data.split import save_split
@@ -32,8 +33,10 @@ def _images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_runs(recipe: Path) -> None:
+def test_a_recipe_runs(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six steps, so that each of three sizes comes twice, and then the test, as it says."""
+    if read_params(recipe).train.start == "imagenet":
+        publish(Path("data/raw/weights"), "resnet18", monkeypatch)
     few = ["train.batch_size=16", "train.epochs=2", "evaluate.batch_size=10"]
     validation = min(read_params(recipe).train.validation, 8)
     changes = [*few, f"train.validation={validation}"]

@@ -1,6 +1,7 @@
 """Training, against a plain loop in torch and by hand."""
 
 import copy
+import io
 import math
 from collections.abc import Iterator
 
@@ -15,7 +16,9 @@ from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
-from toypipe.params.schema import Toy, TrainParams
+from toypipe.params.schema import LossName, Toy, TrainParams
+from toypipe.training.augment import draw_portions, mix
+from toypipe.training.batches import count_batches
 from toypipe.training.loop import Step, begin, train
 from toypipe.training.losses import LOSSES, one_hot
 from toypipe.training.schedules import rate_factor
@@ -124,6 +127,32 @@ def test_schedule_smoothing_and_momentum_reach_the_loop() -> None:
             scheduler.step()
 
     assert _same(_weights(model), _weights(plain))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_mixtures_reach_the_loop(loss: LossName) -> None:
+    """With mixup and smoothing, each loss trains as a plain loop over mixed images and targets."""
+    params = make_train_params(
+        "train.augment.mixup=0.5", "train.label_smoothing=0.1", f"train.loss={loss}"
+    )
+    model, plain = _model(), _model()
+    _train(model, params)
+
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, fused=True)
+    for epoch in range(2):
+        portions = draw_portions(len(SPLIT), params.augment, params.seed, epoch)
+        images, labels = map(torch.cat, zip(*_plain_order(params, epoch), strict=True))
+        targets = one_hot(labels, 3, 0.1)
+        around = torch.cat([images, images[:1]]), torch.cat([targets, targets[:1]])
+        mixed = zip(*(part.split(8) for part in mix(*around, portions)), strict=True)
+        for batch, target in mixed:
+            optimizer.zero_grad()
+            LOSSES[loss](plain(batch), target).backward()
+            optimizer.step()
+
+    assert not _same(_weights(plain), _weights(_model()))
+    for ours, theirs in zip(_weights(model), _weights(plain), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
 @OPTIMIZERS
@@ -318,6 +347,38 @@ def test_keep_best_restores_the_best_epoch() -> None:
     assert _same(_weights(model), seen[-1])
 
 
+STILL = ("train.epochs=9", "train.optimizer.lr=1e-12", "train.validation=9")
+"""With so small a rate nothing changes, so that the first epoch stays the best."""
+
+
+def test_a_run_ends_when_patience_is_out() -> None:
+    """Two epochs after the best one; its rows are the first ones of the whole run."""
+    schedule = _replace("schedule", "{name: linear, warmup_epochs: 4.0, final: 0.0}")
+    whole = _train(_model(), make_train_params(*STILL, *schedule), SPLIT, HELD_OUT)
+    patient = make_train_params(*STILL, *schedule, "train.patience=2")
+
+    assert _train(_model(), patient, SPLIT, HELD_OUT) == whole[:3]
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_a_run_that_patience_ends_resumes_from_every_step(keep: str) -> None:
+    """The weights are the same, and when it has ended nothing is left to do."""
+    params = make_train_params(*STILL, "train.patience=1", f"train.keep={keep}")
+    model, saved = _model(), list[bytes]()
+    state = begin(model, params)
+    for _ in train(state, SPLIT, HELD_OUT, params):
+        file = io.BytesIO()
+        torch.save(state.state_dict(), file)
+        saved.append(file.getvalue())
+
+    assert len(saved) == 8
+    for done, content in enumerate(saved, start=1):
+        again = begin(_model(), params)
+        again.load_state_dict(torch.load(io.BytesIO(content), weights_only=True))
+        assert len(list(train(again, SPLIT, HELD_OUT, params))) == 8 - done
+        assert _same(_weights(again.model), _weights(model))
+
+
 def test_bfloat16_lands_near_float32() -> None:
     """The weights are float32, and differ slightly from those of a float32 run."""
     exact, rounded = _model(), _model()
@@ -432,3 +493,28 @@ def test_each_size_has_an_equal_share_of_the_run(sizes: list[int], shown: list[i
 
     assert [*model.sizes[:3], *model.sizes[4:7]] == shown
     assert model.sizes[3::4] == [8, 8]
+
+
+def test_a_last_image_alone_joins_the_batch_before_it() -> None:
+    """Batch norm cannot learn from one image: nine in batches of eight are one batch of nine."""
+    split, ends = make_split(9, size=8), []
+    for batch_size in (8, 9):
+        params = make_train_params(f"train.batch_size={batch_size}", "train.augment.flip=random")
+        normalize = build_normalize("unit", split.images)
+        state = begin(build_model(params.model, Shape(8, 3), normalize, 0), params)
+        steps = [
+            event.done for event in train(state, split, None, params) if isinstance(event, Step)
+        ]
+        ends.append((steps, state.epochs, [weight.tolist() for weight in state.model.parameters()]))
+
+    assert ends[0][0] == [9, 9]
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "batches"),
+    [(1, 8, 1), (8, 8, 1), (9, 8, 1), (10, 8, 2), (16, 8, 2), (17, 8, 2), (18, 8, 3), (3, 1, 3)],
+)
+def test_batches_of_an_epoch(images: int, batch_size: int, batches: int) -> None:
+    """They hold every image, and none holds one alone, unless all do."""
+    assert count_batches(images, batch_size) == batches

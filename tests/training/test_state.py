@@ -17,7 +17,7 @@ from toypipe.networks.normalize import build_normalize
 from toypipe.networks.whitening import fit_whitening
 from toypipe.params.schema import TrainParams
 from toypipe.training.loop import Step, begin, require_finite, train
-from toypipe.training.state import Epoch, TrainingState
+from toypipe.training.state import Epoch, TrainingState, out_of_patience
 
 SPLIT = make_split(20, size=8)
 """In batches of 8: three steps an epoch, the last one of 4 images."""
@@ -38,6 +38,9 @@ EVERYTHING = (
     "train.keep=best",
     "train.augment.flip=alternating",
     "train.augment.translate=2",
+    "train.augment.crop=0.5",
+    "train.augment.cutout=2",
+    "train.augment.mixup=0.4",
     "~train.schedule",
     "+train.schedule={name: cosine, warmup_epochs: 0.5, final: 0.1}",
 )
@@ -47,6 +50,8 @@ SPEEDRUN = (
     "+train.model={name: speedrun, width: 8, whitening: true, identity: true}",
     "~train.optimizer",
     f"+train.optimizer={OPTIMIZERS['muon']}",
+    "~prepare.dataset",
+    "+prepare.dataset={name: folder, path: mine, size: 12}",
     "train.sizes=[9,10,12]",
 )
 LARGER = make_split(20, size=12), make_split(9, size=12, seed=1)
@@ -213,3 +218,25 @@ def test_a_run_that_has_not_diverged_passes_the_check() -> None:
     for event in train(state, SPLIT, HELD_OUT, params):
         if isinstance(event, Step):
             require_finite(state, params, len(SPLIT))
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "patience", "ended"),
+    [
+        ([], 1, False),
+        ([0.1], 1, False),
+        ([0.1, 0.1], 1, True),  # equal is no better
+        ([0.1, 0.1], 2, False),
+        ([0.1, 0.3, 0.2, 0.29], 2, True),
+        ([0.1, 0.3, 0.2, 0.31], 2, False),
+        ([0.0, 0.0], 2, True),
+        ([0.3, 0.2, 0.1], 0, False),
+    ],
+)
+def test_patience_counts_the_epochs_after_the_best(
+    accuracies: list[float], patience: int, ended: bool
+) -> None:
+    """The first of the best counts; without patience nothing ends."""
+    epochs = [Epoch(i + 1.0, 1.0, 1.0, each, 0.1) for i, each in enumerate(accuracies)]
+
+    assert out_of_patience(epochs, patience) == ended

@@ -32,18 +32,19 @@ def read_results(revision: str | None = None) -> Results:
 
     Raises ToypipeError for an unknown commit and for missing or damaged files.
     """
-    from toypipe.evaluation.metrics import ClassMetrics, Metrics
+    from toypipe.evaluation.metrics import ClassMetrics, Metrics, balanced_accuracy
     from toypipe.training.state import Epoch
 
-    metrics, fields = _document("test.json", revision), Metrics._fields
-    values = metrics.json()
+    metrics, columns = _document("test.json", revision), ("class", *ClassMetrics._fields[1:])
+    classes = _document("per_class.csv", revision).table(columns, ClassMetrics)
+    # Commits from before it was written have no balanced accuracy.
+    values = {"balanced_accuracy": Decimal(balanced_accuracy(classes))} | metrics.json()
+    fields = Metrics._fields
     if lacking := [field for field in fields if not is_number(values.get(field))]:
         metrics.refuse(f"expected a number for {' and '.join(lacking)}")
     test = Metrics(*(float(values[field]) for field in fields))
     epochs = _document("loss.csv", revision).table(Epoch._fields, Epoch)
     pairs = _document("confusion.csv", revision).table(("actual", "predicted"), tuple[str, str])
-    columns = ("class", *ClassMetrics._fields[1:])
-    classes = _document("per_class.csv", revision).table(columns, ClassMetrics)
     return Results(revision or "this run", test, epochs, pairs, classes)
 
 

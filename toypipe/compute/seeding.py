@@ -9,7 +9,9 @@ from typing import Literal
 
 import torch
 
-Purpose = Literal["weights", "validation", "order", "flip", "translate", "dropout"]
+Purpose = Literal[
+    "weights", "validation", "order", "flip", "translate", "crop", "cutout", "mixup", "dropout"
+]
 
 
 def derive_seed(seed: int, purpose: Purpose, epoch: int = 0, rank: int = 0) -> int:

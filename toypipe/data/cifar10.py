@@ -42,7 +42,9 @@ def read_cifar10(
     if (splits := _load(raw)) is None:
         archive = raw / ARCHIVE
         try:
-            for _ in watch(download(urls, archive, size=ARCHIVE_BYTES, md5=ARCHIVE_MD5)):
+            for _ in watch(
+                download(urls, archive, size=ARCHIVE_BYTES, digest=f"md5 {ARCHIVE_MD5}")
+            ):
                 pass
         except ToypipeError as error:
             raise ToypipeError(

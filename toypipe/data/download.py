@@ -24,10 +24,11 @@ BLOCK = 1 << 18  # bytes to read at once, at most
 LOOK = 1.0  # seconds between two looks at what another process has downloaded
 
 
-def download(urls: Sequence[str], target: Path, *, size: int, md5: str) -> Iterator[int]:
+def download(urls: Sequence[str], target: Path, *, size: int, digest: str) -> Iterator[int]:
     """Download a file of `size` bytes, or resume where an earlier call stopped.
 
-    The best source comes first. Bytes are collected in a `.part` file, which is renamed once its
+    `digest` is a name of hashlib and the first digits of the checksum, `md5 c58f30...`. The best
+    source comes first. Bytes are collected in a `.part` file, which is renamed once its
     checksum is right. Of two processes one downloads and the other waits. Yields how many bytes
     have arrived; nothing if the file is already there.
 
@@ -42,8 +43,8 @@ def download(urls: Sequence[str], target: Path, *, size: int, md5: str) -> Itera
         except Timeout:
             yield _length(part) or _length(target)  # the part is renamed at the end
     try:
-        if not _is_right(target, size, md5):
-            yield from _fetch(urls, part, size, md5)
+        if not _is_right(target, size, digest):
+            yield from _fetch(urls, part, size, digest)
             part.replace(target)
     except OSError as error:  # of the disk
         error.filename = error.filename or str(part)
@@ -54,14 +55,37 @@ def download(urls: Sequence[str], target: Path, *, size: int, md5: str) -> Itera
         lock.release()
 
 
-def _fetch(urls: Sequence[str], part: Path, size: int, md5: str) -> Iterator[int]:
+def ask_size(url: str) -> int:
+    """Ask a server how many bytes a file has; raise ToypipeError, with the reason, if it fails."""
+    try:
+        with requests.head(url, timeout=SILENCE, allow_redirects=True) as response:
+            _require_ok(response)
+            if not (length := response.headers.get("Content-Length", "")).isdecimal():
+                raise ToypipeError("it does not say how many bytes the file has")
+            return int(length)
+    except (requests.RequestException, HTTPError, ValueError) as error:
+        raise ToypipeError(f"  {url}: {_reason(error)}") from None
+
+
+def has_digest(path: Path, digest: str) -> bool:
+    """Tell whether a file exists and has a checksum, which is written as `download` takes it."""
+    name, _, digits = digest.partition(" ")
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False))
+    except FileNotFoundError:
+        return False
+    return found.hexdigest().startswith(digits)
+
+
+def _fetch(urls: Sequence[str], part: Path, size: int, digest: str) -> Iterator[int]:
     """Complete the part: ask the sources in turn until they fail or make no progress."""
     reasons: dict[str, str] = {}
     failed = wrong = 0
-    if (best := _length(part)) >= size and not _is_right(part, size, md5):
+    if (best := _length(part)) >= size and not _is_right(part, size, digest):
         part.unlink()
         best = 0
-    while not _is_right(part, size, md5):
+    while not _is_right(part, size, digest):
         if max(failed, wrong) >= FAILURES:
             raise ToypipeError(*(f"  {url}: {why}" for url, why in reasons.items()))
         time.sleep(PAUSE * failed)
@@ -70,13 +94,13 @@ def _fetch(urls: Sequence[str], part: Path, size: int, md5: str) -> Iterator[int
             slowest = SLOW if failed <= 1 and url != urls[-1] else CRAWL
             try:
                 yield from _receive(url, part, size, slowest)
-                if _is_right(part, size, md5):
+                if _is_right(part, size, digest):
                     return
                 part.unlink()
                 wrong, best = wrong + 1, 0
                 # It may have resumed another's wrong bytes: next time it starts the file.
                 urls = [url, *(other for other in urls if other != url)]
-                raise ToypipeError(f"{size:,} bytes came, but not those with md5 {md5}")
+                raise ToypipeError(f"{size:,} bytes came, but not those with {digest}")
             except (requests.RequestException, HTTPError, ValueError) as error:
                 reasons[url.partition("?")[0]] = _reason(error)
             if _length(part) - best >= PROGRESS * size:
@@ -111,10 +135,7 @@ def _receive(url: str, part: Path, size: int, slowest: float) -> Iterator[int]:
 def _accept(response: requests.Response, had: int, size: int) -> int:
     """Return the byte at which an answer starts; refuse one that cannot be the file."""
     headers = response.headers
-    if response.status_code not in {requests.codes.ok, requests.codes.partial_content}:
-        raise ToypipeError(f"HTTP status {response.status_code} ({response.reason})")
-    if headers.get("Content-Type", "").startswith("text/html"):
-        raise ToypipeError("a web page came instead of the file")
+    _require_ok(response)
     if response.status_code == requests.codes.partial_content:
         sent = headers.get("Content-Range", "nothing")
         if not re.fullmatch(rf"bytes {had}-\d+/({size}|\*)", sent):
@@ -125,10 +146,15 @@ def _accept(response: requests.Response, had: int, size: int) -> int:
     return 0
 
 
-def _is_right(path: Path, size: int, md5: str) -> bool:
-    if _length(path) != size:
-        return False
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == md5
+def _require_ok(response: requests.Response) -> None:
+    if response.status_code not in {requests.codes.ok, requests.codes.partial_content}:
+        raise ToypipeError(f"HTTP status {response.status_code} ({response.reason})")
+    if response.headers.get("Content-Type", "").startswith("text/html"):
+        raise ToypipeError("a web page came instead of the file")
+
+
+def _is_right(path: Path, size: int, digest: str) -> bool:
+    return _length(path) == size and has_digest(path, digest)
 
 
 def _length(path: Path) -> int:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+import toypipe.data.heic  # noqa: F401 - Pillow has no words for it
 from toypipe.errors import ToypipeError
 from toypipe.params.regular import open_regular
 

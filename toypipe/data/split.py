@@ -40,10 +40,14 @@ class Split:
 
 def save_split(file: IO[bytes], split: Split) -> None:
     """Write a split that is on the CPU to an open file; equal splits give equal bytes."""
-    # Clones: torch saves all memory behind a view.
-    images = split.images.clone(memory_format=torch.channels_last)
-    labels = split.labels.clone()
+    images = _alone(split.images.contiguous(memory_format=torch.channels_last))
+    labels = _alone(split.labels)
     save_archive(file, {"images": images, "labels": labels, "classes": split.classes})
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """Copy a view of larger memory: torch would save all that is behind it."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def load_split(path: Path) -> Split:

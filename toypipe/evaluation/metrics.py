@@ -1,6 +1,7 @@
 """Measure a network: predictions, accuracy with its interval, figures for each class."""
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ class Metrics(NamedTuple):
     accuracy_low: float  # lower end of the 95 % interval of the accuracy
     accuracy_high: float  # upper end of it
     loss: float  # unsmoothed cross entropy in nats, mean over the images, whatever was trained
+    balanced_accuracy: float  # mean recall over the classes that have images, 0..1
 
 
 class ClassMetrics(NamedTuple):
@@ -94,10 +96,12 @@ def _shifted(images: Tensor, pixels: int) -> Tensor:
 
 def measure(logits: Tensor, split: Split) -> Metrics:
     """Compare logits, float32 of shape (N, classes) on the CPU, with the labels."""
-    labels = split.labels.cpu()
-    right = int((logits.argmax(1) == labels).sum())
+    labels, predicted = split.labels.cpu(), logits.argmax(1)
+    right = int((predicted == labels).sum())
     low, high = wilson_interval(right, len(labels))
-    return Metrics(right / len(labels), low, high, float(F.cross_entropy(logits, labels)))
+    loss = float(F.cross_entropy(logits, labels))
+    balanced = balanced_accuracy(per_class(predicted, split))
+    return Metrics(right / len(labels), low, high, loss, balanced)
 
 
 def confusion(predicted: Tensor, split: Split) -> Tensor:
@@ -135,6 +139,11 @@ def per_class(predicted: Tensor, split: Split) -> list[ClassMetrics]:
         ClassMetrics(name, _ratio(hit, call), _ratio(hit, have), _ratio(2 * hit, call + have), have)
         for name, hit, call, have in rows
     ]
+
+
+def balanced_accuracy(classes: list[ClassMetrics]) -> float:
+    """Return the mean recall of the classes that have images: each counts the same."""
+    return fmean(each.recall for each in classes if each.support > 0)
 
 
 def _ratio(part: int, whole: int) -> float:

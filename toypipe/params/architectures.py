@@ -20,3 +20,5 @@ Arch = Literal[
     "wide_resnet50_2",
 ]
 # fmt: on
+WITHOUT_WEIGHTS: frozenset[Arch] = frozenset({"regnet_y_128gf"})
+"""Those for which torchvision has no weights of the kind that `train.start: imagenet` takes."""

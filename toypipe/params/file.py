@@ -15,7 +15,7 @@ from toypipe.params.overrides import apply_overrides, replace_whole
 from toypipe.params.rules import flatten
 from toypipe.params.schema import Params
 
-__all__ = ["flatten", "read_params"]
+__all__ = ["flatten", "place_of", "read_params"]
 
 SCALARS = YAML(typ="safe", pure=True).constructor  # YAML 1.2: 1e-3 is a number, `no` is text
 
@@ -52,6 +52,16 @@ def read_params(path: Path, overrides: Sequence[str] = ()) -> Params:
         listed.append((lines[above], f"{place}: {'.'.join(keys)}: {text}"))
     listed.sort(key=lambda item: item[0])
     raise ToypipeError(*(message for _, message in listed), *advice)
+
+
+def place_of(key: str, path: Path, overrides: Sequence[str] = ()) -> str:
+    """Return where the value of a valid parameter was given, to begin a message about it."""
+    if any(key.startswith(change.lstrip("+~").partition("=")[0]) for change in overrides):
+        return f"-S: {key}"
+    lines: dict[Keys, int] = {}
+    if root := _compose(path):
+        _plain(path, root, (), lines)
+    return f"{path}:{lines.get(tuple(key.split('.')), 1)}: {key}"
 
 
 def _compose(path: Path) -> Node | None:

@@ -5,15 +5,28 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from toypipe.errors import ToypipeError
+from toypipe.params.architectures import WITHOUT_WEIGHTS
 from toypipe.params.schema import TrainParams
 
-SIZE, IMAGES = "prepare.dataset.size", "images"  # facts about the training images, where known
-CIFAR10 = {SIZE: 32, IMAGES: 50_000}
+# Facts about the training images, where known.
+SIZE, IMAGES, CLASSES = "prepare.dataset.size", "images", "classes"
+CIFAR10 = {SIZE: 32, IMAGES: 50_000, CLASSES: 10}
 SMALLEST = 9  # pixels: speedrun's first layer takes one, then the images are halved three times
 
 
 def _look_ahead(nesterov: bool, momentum: float) -> str | bool:
     return nesterov and momentum == 0 and "looks ahead along the momentum, which must be above 0"
+
+
+def _ends_at(sizes: list[int], size: int, name: str) -> str | bool:
+    if max(sizes, default=0) > size:
+        return f"must be at most {size}, the size of the images in pixels, which can only shrink"
+    # Test images are not shrunk: a network is good at the size that it saw last.
+    return (
+        sizes[-1:] not in ([], [size])
+        and name != "toy"
+        and f"must end with {size}, the size of the images in pixels, at which it is tested"
+    )
 
 
 RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
@@ -31,22 +44,44 @@ RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
         (keep == "best" and held_out == 0)
         and "best is judged by validation accuracy, so train.validation must be above 0"
     ),
+    ("train.patience", "train.validation"): lambda patience, held_out: (
+        (patience > 0 and held_out == 0)
+        and "is counted by validation accuracy, so train.validation must be above 0"
+    ),
+    ("train.start",): lambda start: (
+        not (start in {"fresh", "imagenet"} or start.endswith(".pt"))
+        and "should be fresh, imagenet or the path of a checkpoint, which ends with .pt"
+    ),
+    ("train.start", "train.model.name"): lambda start, name: (
+        (start == "imagenet" and name != "torchvision")
+        and f"imagenet needs a network of torchvision, and train.model is {name}"
+    ),
+    ("train.start", "train.model.arch"): lambda start, arch: (
+        (start == "imagenet" and arch in WITHOUT_WEIGHTS)
+        and f"torchvision has no weights for {arch}"
+    ),
     ("train.validation", IMAGES): lambda held_out, images: (
         held_out >= images
         and f"must be below {images}, the number of training images; 0 for no validation"
     ),
+    ("train.validation", IMAGES, CLASSES): lambda held_out, images, classes: (
+        (0 < images - held_out < classes)
+        and f"leaves {images - held_out} of the {images} images to train on, fewer than the"
+        f" {classes} classes"
+    ),
     ("train.batch_size", "train.validation", IMAGES): lambda batch_size, held_out, images: (
         (0 < images - held_out < batch_size)
         and f"must be at most {images - held_out}, the number of images left to train on:"
-        f" {images} less the {held_out} of train.validation"
+        f" {images} less the {held_out} of train.validation. Learning rates go with it: half of it"
+        " needs half of them"
     ),
     ("train.augment.translate", SIZE): lambda translate, size: (
         translate >= size and f"must be below {size}, the size of the images in pixels"
     ),
-    ("train.sizes", SIZE): lambda sizes, size: (
-        (max(sizes, default=0) > size)
-        and f"must be at most {size}, the size of the images in pixels, which can only shrink"
+    ("train.augment.cutout", SIZE): lambda cutout, size: (
+        cutout > size and f"must be at most {size}, the size of the images in pixels"
     ),
+    ("train.sizes", SIZE, "train.model.name"): _ends_at,
     (SIZE, "train.model.name"): lambda size, name: {
         "toy": size % 8 != 0 and "must be divisible by 8 for toy, which halves it three times",
         "speedrun": size < SMALLEST and f"must be at least {SMALLEST} for the speedrun network",
@@ -71,14 +106,22 @@ def broken_rules(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield keys[0], f"{problem} (got {reprlib.repr(found[0])})"
 
 
-def require_fit(train: TrainParams, *, size: int, images: int) -> None:
+def require_fit(
+    train: TrainParams,
+    *,
+    size: int,
+    images: int,
+    classes: int | None = None,
+    place: Callable[[str], str] = str,
+) -> None:
     """Raise ToypipeError for parameters that the images make impossible, with all broken rules.
 
     `size` is the width and height of the images in pixels, `images` the number of training images,
-    including those to hold out for validation.
+    including those to hold out for validation. `place` turns a key into where its value stands.
     """
-    values = dict(flatten({"train": train.model_dump()})) | {SIZE: size, IMAGES: images}
-    if problems := [f"{key}: {problem}" for key, problem in broken_rules(values)]:
+    facts = {SIZE: size, IMAGES: images, CLASSES: classes}
+    values = dict(flatten({"train": train.model_dump()})) | facts
+    if problems := [f"{place(key)}: {problem}" for key, problem in broken_rules(values)]:
         raise ToypipeError(*problems)
 
 

@@ -4,6 +4,7 @@ Nothing has a default: what the file says is all that counts. A choice with fiel
 union that `name` decides, so each choice has only the fields that matter to it.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -38,10 +39,24 @@ class Folder(Section):
     """Every image is scaled to this width and height, in pixels."""
 
 
+class SplitFolder(Section):
+    """Your own images: a folder with one folder per class, which `prepare` splits by chance."""
+
+    name: Literal["split_folder"]
+    path: Annotated[str, Field(min_length=1)]
+    """The folder that holds one folder per class; prepare's deps in dvc.yaml must list it."""
+    size: Width
+    """Every image is scaled to this width and height, in pixels."""
+    test_share: Annotated[float, Field(gt=0, lt=1)]
+    """Share of the images of each class to test on; training never sees them."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """Seed of the split: which images are for the test."""
+
+
 class PrepareParams(Section):
     """Which images to use."""
 
-    dataset: Annotated[Cifar10 | Folder, Field(discriminator="name")]
+    dataset: Annotated[Cifar10 | Folder | SplitFolder, Field(discriminator="name")]
     """The data set."""
 
 
@@ -52,7 +67,7 @@ class Toy(Section):
 
 
 class Torchvision(Section):
-    """A classifier of torchvision that accepts 32-pixel images, with random first weights."""
+    """A classifier of torchvision that accepts 32-pixel images."""
 
     name: Literal["torchvision"]
     arch: Arch
@@ -139,6 +154,12 @@ class Augment(Section):
     """Mirror no image, a random half of them, or every image in every second epoch."""
     translate: Count
     """Largest random shift, in pixels; the border is filled by reflection; 0 for none."""
+    crop: Annotated[float, Field(gt=0, le=1)]
+    """Least share of the area that a random crop, resized, shows; 1.0 for none."""
+    cutout: Count
+    """Side of a square of the mean colour at a random place, in pixels; 0 for none."""
+    mixup: NotNegative
+    """Parameter m of Beta(m, m), from which the share of a second image is drawn; 0.0 for none."""
 
 
 LossName = Literal["cross_entropy", "mse", "l1"]
@@ -152,21 +173,34 @@ class TrainParams(Section):
     epochs: Annotated[float, Field(gt=0, le=100_000)]
     """Passes over the training images; may be fractional."""
     batch_size: BatchSize
-    """Images per step; the last batch of an epoch may be smaller."""
+    """Images per step; the last one of an epoch has the rest. Learning rates go with it."""
     validation: Count
     """Number of training images held out for validation; 0 for none."""
     keep: Literal["last", "best"]
     """Which weights to save: of the last epoch, or of the one with the best validation accuracy."""
+    patience: Count
+    """End after so many epochs without a better validation accuracy; 0 for never."""
     normalize: Literal["unit", "standard"]
-    """`unit`: pixels from 0 to 1. `standard`: mean 0 and standard deviation 1 per channel."""
+    """`unit`: pixels from 0 to 1. `standard`: mean 0 and standard deviation 1 per channel.
+
+    Weights to start from bring the normalisation that they were trained with: it is used instead.
+    """
     precision: Literal["float32", "bfloat16"]
     """Number type of forward and backward pass (TF32 is off); weights are always float32."""
     model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
     """The network."""
+    start: Annotated[str, Field(min_length=1)]
+    """First weights: `fresh`, `imagenet` (torchvision's, IMAGENET1K_V1) or a checkpoint.pt's.
+
+    Of a checkpoint the path, which train's deps in dvc.yaml must list. The last layer is fresh
+    unless the classes are the same, in the same order.
+    """
     loss: LossName
     """The loss to minimise; its target is the (smoothed) one-hot label."""
     label_smoothing: Fraction
     """Share of the one-hot label that is spread evenly over all classes."""
+    class_weights: Literal["none", "balanced"]
+    """`none`: each image comes once an epoch. `balanced`: each class comes equally often."""
     optimizer: Annotated[Sgd | Adam | Muon, Field(discriminator="name")]
     """How the gradient changes the weights."""
     schedule: Annotated[Constant | Falling, Field(discriminator="name")]
@@ -175,6 +209,11 @@ class TrainParams(Section):
     """How to vary the training images."""
     sizes: list[Width]
     """Shrink the images to each size (pixels) in turn, for equal parts of the run; [] for none."""
+
+    @property
+    def start_path(self) -> Path | None:
+        """The checkpoint to start from, if `start` names one."""
+        return None if self.start in {"fresh", "imagenet"} else Path(self.start)
 
 
 class EvaluateParams(Section):

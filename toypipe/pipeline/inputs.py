@@ -5,12 +5,14 @@ during the command would be recorded as what the command used.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import ignore_patterns
 
 from toypipe.errors import InputsChangedError, ToypipeError
-from toypipe.params.file import flatten, read_params
+from toypipe.params.file import flatten, place_of, read_params
 from toypipe.params.regular import open_regular
 from toypipe.pipeline.dvc_files import PIPELINE, list_dependencies
 
@@ -37,6 +39,41 @@ class Inputs:
         self.params = read_params(params_file, overrides)
         self._loaded = False
         self.kept = False  # whether the stage would deliver what it has made to unchanged inputs
+
+    @contextmanager
+    def blaming(self, key: str) -> Iterator[None]:
+        """Begin the message of a ToypipeError in the block with the place of a parameter."""
+        try:
+            yield
+        except ToypipeError as error:
+            first, *others = error.args
+            raise type(error)(f"{self.place(key)}: {first}", *others) from None
+
+    def place(self, key: str) -> str:
+        """Return where the value of a parameter was given, to begin a message about it."""
+        return place_of(key, self._params_file, self._overrides)
+
+    def require_listed(self, key: str, path: Path) -> None:
+        """Take a file or folder that a parameter names as one more input of the parameter's stage.
+
+        dvc.yaml must list it, or DVC would not notice when it changes. Without DVC the stage itself
+        may run: it notes the path as it does its other inputs. Else this raises ToypipeError.
+        """
+        owner = key.partition(".")[0]
+        listed = _list_dependencies(owner).values()
+        if any(path.resolve().is_relative_to(each.resolve()) for each in listed):
+            return
+        if self.stage != owner or "DVC_STAGE" in os.environ:
+            with self.blaming(key):
+                raise ToypipeError(
+                    f"DVC would not notice when {path} changes: add `- {path}` to the deps of the"
+                    f" stage {owner} in dvc.yaml"
+                )
+        self._dependencies[str(path)] = path
+        found = dict(_files({str(path): path}))
+        self._paths |= found
+        self._stamps |= {name: _stamp(file) for name, file in found.items()}
+        self.md5 |= {name: file_md5(file) for name, file in found.items()}
 
     def require_unchanged(self) -> None:
         """Raise InputsChangedError, naming all inputs that differ from the noted ones, if any do.
@@ -80,6 +117,15 @@ class Inputs:
         for key in dict.fromkeys([*then, *now]):
             if key.startswith(own) and then.get(key) != now.get(key):
                 yield f"{self._params_file}: {key} was {then.get(key)}, is {now.get(key)}"
+
+
+def find_raw(raw: Path, *names: str) -> Path:
+    """Return the folder for downloads: `raw` where it has one of these files.
+
+    Else the main checkout's: the workspace of an experiment lacks the files that Git ignores.
+    """
+    here = any((raw / name).exists() for name in names)
+    return raw if here else Path(os.environ.get("DVC_ROOT", "."), raw)
 
 
 def file_md5(path: Path) -> str | None:

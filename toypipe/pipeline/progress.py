@@ -52,21 +52,23 @@ def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
             yield event
 
 
-def show_download(events: Iterator[int]) -> Iterator[int]:
-    """Pass on the number of bytes of CIFAR-10 that have arrived, and show it.
+def show_download(
+    events: Iterator[int], size: int = ARCHIVE_BYTES, name: str = "CIFAR-10"
+) -> Iterator[int]:
+    """Pass on the number of bytes that have arrived, of `size`, and show it.
 
     Without a bar there is a line for every tenth, and every ten seconds where a tenth takes longer.
     """
     figures = progress.DownloadColumn(), progress.TransferSpeedColumn()
     tenth, shown = -1, 0.0
-    with _bar("downloading CIFAR-10", *figures, refresh=True) as bar:
-        task = bar.add_task("", total=ARCHIVE_BYTES)
+    with _bar(f"downloading {name}", *figures, refresh=True) as bar:
+        task = bar.add_task("", total=size)
         for arrived in events:
             bar.update(task, completed=arrived)
-            now, done = time.monotonic(), arrived * 10 // ARCHIVE_BYTES
+            now, done = time.monotonic(), arrived * 10 // size
             if bar.disable and (done != tenth or now - shown > QUIET):
                 tenth, shown = done, now
-                line = f"downloading CIFAR-10: {arrived / 1e6:.0f} of {ARCHIVE_BYTES / 1e6:.0f} MB"
+                line = f"downloading {name}: {arrived / 1e6:.0f} of {size / 1e6:.0f} MB"
                 bar.console.print(line, highlight=False, soft_wrap=True)
             yield arrived
 

@@ -22,7 +22,7 @@ from toypipe.compute import distributed
 from toypipe.data.files import DAMAGED, json_bytes, load_archive, whole
 from toypipe.errors import BusyError, ToypipeError
 from toypipe.params.schema import TrainParams
-from toypipe.pipeline.run_store import locked, prune, read_record, runs_folder
+from toypipe.pipeline.run_store import delete, locked, prune, read_record, runs_folder
 from toypipe.pipeline.signals import Interrupted, interrupts
 from toypipe.training.loop import Step, require_finite
 from toypipe.training.state import Epoch, TrainingState
@@ -41,32 +41,32 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         """Open a folder, which need not exist; with `writes` off, change nothing in it."""
         self.path = path
-        self._writes = writes
+        self.writes = writes
         self._saved, self._cost = time.monotonic(), 0.025  # a guess: the first save after 5 s
 
     def note(self, **changes: Any) -> None:
         """Change fields of run.json; a full disk costs the note, not the training."""
-        if self._writes:
+        if self.writes:
             record = read_record(self.path).model_copy(update=changes)
             with suppress(OSError), whole(self.path / "run.json") as file:
                 file.write(json_bytes(record.model_dump()))
 
     def say(self, text: str) -> None:
         """Print a line for the user, and log it."""
-        if self._writes:
+        if self.writes:
             print(text, file=sys.stderr, flush=True)
             self.log(text)
 
     def log(self, text: str) -> None:
         """Add a line with the time to log.txt; a full disk does not stop the training."""
-        if self._writes:
+        if self.writes:
             with suppress(OSError), (self.path / "log.txt").open("a", encoding="utf-8") as file:
                 file.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}  {text}\n")
 
     def save_due(self) -> bool:
         """Tell whether it is time to save the state."""
         interval = min(LATEST, max(SOONEST, 200 * self._cost))
-        return self._writes and time.monotonic() - self._saved > interval
+        return self.writes and time.monotonic() - self._saved > interval
 
     def save(self, run: TrainingState, *, finished: bool = False) -> str:
         """Write the state to the disk, safe from a power cut. All processes must call this.
@@ -75,7 +75,7 @@ class RunFolder:
         """
         start = time.monotonic()
         state, where = run.state_dict(), "there"
-        if not self._writes:
+        if not self.writes:
             return "from the beginning"
         try:
             with whole(self.path / "state.pt") as file:
@@ -114,12 +114,12 @@ class RunFolder:
 
     def has_finished(self) -> bool:
         """Tell whether the finished training is kept."""
-        return self._writes and read_record(self.path).finished
+        return self.writes and read_record(self.path).finished
 
     def _load(self) -> dict[str, Any] | None:
         path = self.path / "state.pt"
         try:
-            return load_archive(path, remedy="") if self._writes and path.exists() else None
+            return load_archive(path, remedy="") if self.writes and path.exists() else None
         except ToypipeError:
             self.say(UNSOUND)
             return None
@@ -157,7 +157,13 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
         folder.note(values=values, machine=machine, pid=os.getpid(), used=time.time())
         with suppress(OSError):
             prune(keep=key)
-        yield folder
+        try:
+            yield folder
+        except ToypipeError:
+            if folder.writes and not (path / "state.pt").exists():  # refused: nothing to resume
+                with suppress(OSError):
+                    delete(path)
+            raise
 
 
 def kept(

@@ -100,10 +100,15 @@ def remove(key: str) -> bool:
     path = runs_folder() / key
     with locked(path) as free:
         if free:
-            shutil.rmtree(path)
-            # A waiting process locks the next file of that name.
-            path.with_suffix(".lock").unlink(missing_ok=True)
+            delete(path)
         return free
+
+
+def delete(path: Path) -> None:
+    """Remove the folder of a training, whose lock this process has."""
+    shutil.rmtree(path)
+    # A waiting process locks the next file of that name.
+    path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def prune(keep: str) -> None:

@@ -1,10 +1,16 @@
-"""Augmentation: which images are mirrored and shifted, and their pixels afterwards."""
+"""Augmentation: what is done to which image, and the pixels afterwards."""
 
+import math
+
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from toypipe.compute.seeding import make_generator
+from toypipe.compute.seeding import derive_seed, make_generator
 from toypipe.params.schema import Augment
+
+TRIES = 10  # boxes to draw for a crop, of which the first that fits is taken
 
 
 def draw_mirrored(count: int, augment: Augment, seed: int, epoch: int) -> Tensor:
@@ -25,6 +31,40 @@ def draw_shifts(count: int, augment: Augment, seed: int, epoch: int) -> Tensor:
     """Draw each image's shift down and right, in pixels: int64 of shape (count, 2)."""
     most, generator = augment.translate, make_generator(seed, "translate", epoch)
     return torch.randint(-most, most + 1, (count, 2), generator=generator)
+
+
+def draw_boxes(count: int, size: int, augment: Augment, seed: int, epoch: int) -> Tensor:
+    """Draw the box that each crop shows: top, left, height, width, int64 of shape (count, 4).
+
+    Its share of the area is uniform in `augment.crop`..1, the logarithm of its aspect uniform
+    between 3/4 and 4/3 (Szegedy et al., "Going Deeper with Convolutions", 2015, section 6). Like
+    torchvision's RandomResizedCrop, this gives the whole image if no box of ten fits into it.
+    """
+    generator = make_generator(seed, "crop", epoch)
+    share, place = torch.rand(2, TRIES, count, generator=generator, dtype=torch.float64)
+    corners = torch.rand(2, count, generator=generator, dtype=torch.float64)
+    area = size**2 * (augment.crop + (1 - augment.crop) * share)
+    aspect = ((2 * place - 1) * math.log(4 / 3)).exp()
+    sides = torch.stack([area / aspect, area * aspect]).sqrt().round()
+    fits = ((sides >= 1) & (sides <= size)).all(0)
+    first = fits.int().argmax(0)  # of equal values, the first
+    sides = torch.where(fits.any(0), sides[:, first, torch.arange(count)], size)
+    return torch.cat([corners * (size - sides + 1), sides]).long().T
+
+
+def draw_corners(count: int, size: int, augment: Augment, seed: int, epoch: int) -> Tensor:
+    """Draw the top left corners of the squares to cut out: int64 of shape (count, 2).
+
+    The middle of a square is anywhere in the image, so that a part of it may lie outside.
+    """
+    middles = torch.randint(size, (count, 2), generator=make_generator(seed, "cutout", epoch))
+    return middles - augment.cutout // 2
+
+
+def draw_portions(count: int, augment: Augment, seed: int, epoch: int) -> Tensor:
+    """Draw each image's portion of its mixture, from Beta(m, m): float32 of shape (count,)."""
+    random = np.random.default_rng(derive_seed(seed, "mixup", epoch))
+    return torch.from_numpy(random.beta(augment.mixup, augment.mixup, count)).float()
 
 
 def mirror_and_shift(images: Tensor, index: Tensor, mirrored: Tensor, shifts: Tensor) -> Tensor:
@@ -50,6 +90,64 @@ def mirror_and_shift(images: Tensor, index: Tensor, mirrored: Tensor, shifts: Te
     pixels = images.permute(0, 2, 3, 1)  # the colours of a pixel are together in memory
     taken = pixels[index[:, None, None], rows[:, :, None], columns[:, None, :]]
     return taken.permute(0, 3, 1, 2)
+
+
+def crop(images: Tensor, boxes: Tensor) -> Tensor:
+    """Return the part of each image in its box, at the size of the image.
+
+    A box is never larger than the image, so this is bilinear interpolation between pixel centres.
+
+    Args:
+        images: uint8 of shape (n, 3, size, size), in channels_last memory; so is the result.
+        boxes: Top, left, height, width, in pixels: int64 of shape (n, 4).
+    """
+    size = images.shape[-1]
+    top, left, height, width = boxes.float()[:, :, None].unbind(1)
+    centres = torch.arange(size, device=images.device) + 0.5
+    rows, columns = (
+        start + torch.minimum(centres * length / size, length - 0.5).clamp(min=0.5)
+        for start, length in ((top, height), (left, width))
+    )
+    # For grid_sample, the image reaches from -1 to 1.
+    points = [columns[:, None, :].expand(-1, size, -1), rows[:, :, None].expand(-1, -1, size)]
+    grid = torch.stack(points, dim=3) * (2 / size) - 1
+    seen = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    return seen.round_().to(torch.uint8, memory_format=torch.channels_last)
+
+
+def cut_out(images: Tensor, corners: Tensor, side: int, colour: Tensor) -> Tensor:
+    """Cover a square of each image by a colour, as far as it lies in the image.
+
+    Source: DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with
+    Cutout", 2017.
+
+    Args:
+        images: uint8 of shape (n, 3, size, size), in channels_last memory; so is the result.
+        corners: Top and left, in pixels: int64 of shape (n, 2).
+        side: Height and width of the squares, in pixels.
+        colour: uint8 of shape (3,).
+    """
+    positions = torch.arange(images.shape[-1], device=images.device)
+    covered = (positions >= corners[:, :, None]) & (positions < corners[:, :, None] + side)
+    square = covered[:, 0, :, None] & covered[:, 1, None, :]
+    return torch.where(square[:, None], colour[:, None, None], images)
+
+
+def mix(images: Tensor, targets: Tensor, portions: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix each image, and its target, with the next one.
+
+    Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
+
+    Args:
+        images: uint8 of shape (n + 1, 3, size, size), in channels_last memory; so is the result.
+        targets: Probabilities of shape (n + 1, classes).
+        portions: Each image's own portion of its mixture, 0..1, of shape (n,).
+
+    Returns n images and n targets.
+    """
+    own = portions[:, None, None, None]
+    mixed = torch.lerp(images[1:].float(), images[:-1].float(), own)
+    return mixed.round_().to(torch.uint8), torch.lerp(targets[1:], targets[:-1], portions[:, None])
 
 
 def shrink(images: Tensor, size: int) -> Tensor:

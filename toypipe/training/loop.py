@@ -14,12 +14,12 @@ from toypipe.compute.seeding import derive_seed
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import TrainParams
-from toypipe.training.augment import shrink
-from toypipe.training.batches import Batches
+from toypipe.training.augment import mix, shrink
+from toypipe.training.batches import Batches, count_batches
 from toypipe.training.losses import LOSSES, Loss, one_hot
 from toypipe.training.optimizers import build_optimizers, set_rates
 from toypipe.training.schedules import rate_factor
-from toypipe.training.state import Epoch, TrainingState
+from toypipe.training.state import Epoch, TrainingState, out_of_patience
 
 VALIDATION_BATCH = 250  # images; on a CPU more are not faster, and need more memory
 
@@ -78,7 +78,8 @@ def train(
 
     On one device, with one number of threads, the same arguments give the same weights, bit for
     bit. So does a training that was stopped at any yield, saved and resumed: all of its state is
-    in `state` and torch's global generator. Several processes that train together each take a
+    in `state` and torch's global generator. With `patience` it may end earlier; the schedule is
+    that of all epochs nevertheless. Several processes that train together each take a
     part of every batch, and get the same weights up to rounding.
 
     The state and all images are on one device. At the end, the model has the weights to keep. A
@@ -87,13 +88,16 @@ def train(
     loss, bfloat16 = LOSSES[params.loss], params.precision == "bfloat16"
     steps, per_epoch = _length(params, len(split))
     epochs = math.ceil(steps / per_epoch)
-    batches = Batches(split, params.augment, params.seed)
+    balanced = params.class_weights == "balanced"
+    batches = Batches(split, params.augment, params.seed, balanced=balanced)
     network = distributed.replicate(state.model)
 
     def step(count: int, size: int) -> Tensor:
-        images, labels = batches.take(count, distributed.shard(count))
+        images, labels, portions = batches.take(count, distributed.shard(count))
         images = shrink(images, size)
         targets = one_hot(labels, len(split.classes), params.label_smoothing)
+        if portions is not None:
+            images, targets = mix(images, targets, portions)
         weight, optimizers = distributed.shard_weight(count), state.optimizers
         return distributed.all_reduce_mean(
             train_step(network, loss, optimizers, images, targets, bfloat16=bfloat16, weight=weight)
@@ -102,9 +106,11 @@ def train(
     whole_step = captured(step, split.images.device)
     sizes = params.sizes or [split.size]
     for epoch in range(len(state.epochs), epochs):
+        if out_of_patience(state.epochs, params.patience):
+            break
         first = epoch * per_epoch
         planned = min(per_epoch, steps - first)
-        total = min(len(split), planned * params.batch_size)
+        total = len(split) if planned == per_epoch else planned * params.batch_size
         if state.steps == 0:
             state.losses = torch.zeros(planned, device=split.images.device)
             torch.manual_seed(derive_seed(params.seed, "dropout", epoch, distributed.rank()))
@@ -115,7 +121,7 @@ def train(
             now = first + state.steps
             set_rates(state.optimizers, rate_factor(params.schedule, now, steps, per_epoch))
             size = sizes[now * len(sizes) // steps]
-            count = min(params.batch_size, total - done)
+            count = params.batch_size if state.steps < planned - 1 else total - done
             state.losses[state.steps] = whole_step(count, size)
             state.steps += 1
             done += count
@@ -178,12 +184,12 @@ def _rate(state: TrainingState, params: TrainParams, step: int, images: int) -> 
 
 def _length(params: TrainParams, images: int) -> tuple[int, int]:
     """Return the steps of the whole training, and those of a whole pass."""
-    per_epoch = math.ceil(images / params.batch_size)
+    per_epoch = count_batches(images, params.batch_size)
     return max(1, round(params.epochs * per_epoch)), per_epoch
 
 
 def _mean_over_images(losses: Tensor, batch_size: int, images: int) -> float:
-    """Average the mean losses of batches; the last batch may be smaller."""
+    """Average the mean losses of batches; the last batch may have another size."""
     counts = torch.full(losses.shape, batch_size, dtype=torch.float64)
     counts[-1] = images - batch_size * (len(losses) - 1)
     return float(losses.cpu().double() @ counts) / images

@@ -20,6 +20,12 @@ class Epoch(NamedTuple):
     learning_rate: float  # at the last step; of the first parameter group
 
 
+def out_of_patience(epochs: list[Epoch], patience: int) -> bool:
+    """Tell whether the last `patience` epochs brought no better validation accuracy; 0 is never."""
+    accuracies = [0.0, *(epoch.validation_accuracy or 0.0 for epoch in epochs)]
+    return 0 < patience <= len(epochs) - accuracies.index(max(accuracies))
+
+
 @dataclass
 class TrainingState:
     """A training between two steps; with no steps left, it is finished.

@@ -24,6 +24,7 @@ from toypipe.networks.checkpoint import load_checkpoint
 from toypipe.params.file import flatten, read_params
 from toypipe.params.schema import EvaluateParams
 from toypipe.pipeline.record import describe_changes
+from toypipe.training.chance import learned_nothing
 from toypipe.training.state import Epoch
 
 PAGE = Path("data/reports/index.html")
@@ -56,6 +57,10 @@ def run(against: str | None) -> Path:
         dataset=getattr(params.prepare.dataset, "path", "CIFAR-10"),
         network=getattr(params.train.model, "arch", params.train.model.name),
         best=best,
+        # The test images stand for the training images, whose classes the results do not count.
+        at_chance=learned_nothing(
+            now.epochs, params.train, [round(row.support) for row in now.classes]
+        ),
         charts=_charts(now, then, best, params.train.loss),
         counts=Counter(now.pairs),
         support=Counter(actual for actual, _ in now.pairs),
