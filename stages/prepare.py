@@ -6,10 +6,11 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from toypipe.data.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
+from toypipe.data.digits import read_digits
 from toypipe.data.folder import read_folder
 from toypipe.data.split import save_split
 from toypipe.errors import ToypipeError
-from toypipe.params.schema import Folder, PrepareParams
+from toypipe.params.schema import Cifar10, Digits, Folder, PrepareParams
 from toypipe.pipeline.progress import show_download
 from toypipe.pipeline.stage import Stage, Writes
 
@@ -30,11 +31,14 @@ def run(
 
     Raises ToypipeError if the images are unavailable or invalid.
     """
-    if isinstance(params.dataset, Folder):
-        _require_dependency(params.dataset.path)
-        splits = read_folder(Path(params.dataset.path), params.dataset.size)
-    else:
-        splits = read_cifar10(_find_raw(raw), [url] if url else MIRRORS, show_download)
+    match params.dataset:
+        case Cifar10():
+            splits = read_cifar10(_find_raw(raw), [url] if url else MIRRORS, show_download)
+        case Digits():
+            splits = read_digits()
+        case Folder(path=path, size=size):
+            _require_dependency(path)
+            splits = read_folder(Path(path), size)
     stage.require_unchanged()  # now that everything is loaded
     with stage.publish(train, test) as files:
         for file, split in zip(files, splits, strict=True):

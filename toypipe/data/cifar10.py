@@ -49,7 +49,8 @@ def read_cifar10(
                 f"CIFAR-10 is incomplete in {raw}, and could not be downloaded:\n{error}\nTry"
                 " again, which resumes the download; or name another source in TOYPIPE_CIFAR10_URL;"
                 f" or put {ARCHIVE} there ({ARCHIVE_BYTES:,} bytes, md5 {ARCHIVE_MD5}; from {PAGE})"
-                f" or the folder {EXTRACTED} that it contains"
+                f" or the folder {EXTRACTED} that it contains. To try the pipeline without a"
+                " network: make demo"
             ) from None
         _extract(archive)
         splits = _load(raw)
