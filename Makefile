@@ -4,10 +4,11 @@ VENV := .venv
 READY := $(VENV)/.ready
 S3 := $(VENV)/.s3
 PEERS := benchmarks/.venv
+DEMO := .toypipe/demo
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test integration faults benchmark benchmark-quick check docs lock clean
+.PHONY: help setup repro demo test integration faults benchmark benchmark-quick check docs lock clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +18,13 @@ setup: $(READY) ## make .venv: the locked requirements and this package
 repro: $(READY) ## run the stages that are out of date, record them and write data/reports/index.html
 	dvc repro
 	python -m stages report
+
+demo: $(READY) ## run the whole pipeline on images that need no download, in a copy of the last commit
+	rm -rf $(DEMO)
+	git clone --quiet . $(DEMO)
+	cd $(DEMO) && cp recipes/digits.yaml params.yaml && dvc repro && python -m stages report \
+		&& dvc metrics show data/reports/test.json
+	@echo "all of it is in $(DEMO); open $(DEMO)/data/reports/index.html in a browser"
 
 test: $(READY) ## run the tests, two at a time; no network, no GPU; five minutes
 	pytest --numprocesses 2 --dist worksteal

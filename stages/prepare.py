@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 
 from toypipe.data.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
+from toypipe.data.digits import read_digits
 from toypipe.data.folder import read_folder
 from toypipe.data.split import save_split
 from toypipe.params.rules import require_fit
-from toypipe.params.schema import Folder, PrepareParams, SplitFolder
+from toypipe.params.schema import Cifar10, Digits, Folder, PrepareParams, SplitFolder
 from toypipe.pipeline.inputs import find_raw
 from toypipe.pipeline.progress import show_download
 from toypipe.pipeline.stage import Stage, Writes
@@ -29,12 +30,15 @@ def run(
 
     Raises ToypipeError if the images are unavailable or invalid, or under DVC too few to train on.
     """
-    if isinstance(params.dataset, Folder | SplitFolder):
-        stage.require_listed("prepare.dataset.path", Path(params.dataset.path))
-        splits = read_folder(params.dataset)
-    else:
-        folder = find_raw(raw, ARCHIVE, EXTRACTED)
-        splits = read_cifar10(folder, [url] if url else MIRRORS, show_download)
+    match params.dataset:
+        case Cifar10():
+            folder = find_raw(raw, ARCHIVE, EXTRACTED)
+            splits = read_cifar10(folder, [url] if url else MIRRORS, show_download)
+        case Digits():
+            splits = read_digits()
+        case Folder() | SplitFolder() as dataset:
+            stage.require_listed("prepare.dataset.path", Path(dataset.path))
+            splits = read_folder(dataset)
     training, testing = splits
     if "DVC_STAGE" in os.environ:  # `train` follows, and DVC removes its outputs before it runs
         require_fit(

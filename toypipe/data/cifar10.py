@@ -52,7 +52,8 @@ def read_cifar10(
                 *error.args,
                 "Try again, which resumes the download; or name another source in"
                 f" TOYPIPE_CIFAR10_URL; or put {ARCHIVE} there ({ARCHIVE_BYTES:,} bytes, md5"
-                f" {ARCHIVE_MD5}; from {PAGE}) or the folder {EXTRACTED} that it contains",
+                f" {ARCHIVE_MD5}; from {PAGE}) or the folder {EXTRACTED} that it contains.",
+                "To try the pipeline without a network: make demo",
             ) from None
         _extract(archive)
         splits = _load(raw)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toypipe.params.rules import CIFAR10, broken_rules, flatten
+from toypipe.params.rules import KNOWN, broken_rules, flatten
 from toypipe.params.schema import Params
 
 # The unions of the schema: `name` decides which other fields there are.
@@ -43,8 +43,7 @@ def validate(values: dict[str, Any]) -> Params | list[Problem]:
     # A rule is tried where the values that it compares are valid, whatever is wrong elsewhere.
     wrong = tuple(f"{'.'.join(keys)}." for keys, _ in located)
     valid = {key: value for key, value in flatten(values) if not f"{key}.".startswith(wrong)}
-    if valid.get("prepare.dataset.name") == "cifar10":
-        valid |= CIFAR10
+    valid |= KNOWN.get(valid.get("prepare.dataset.name", ""), {})
     problems += [(tuple(key.split(".")), text) for key, text in broken_rules(valid)]
     return params if params and not problems else problems
 

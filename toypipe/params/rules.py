@@ -10,7 +10,11 @@ from toypipe.params.schema import TrainParams
 
 # Facts about the training images, where known.
 SIZE, IMAGES, CLASSES = "prepare.dataset.size", "images", "classes"
-CIFAR10 = {SIZE: 32, IMAGES: 50_000, CLASSES: 10}
+KNOWN = {
+    "cifar10": {SIZE: 32, IMAGES: 50_000, CLASSES: 10},
+    "digits": {SIZE: 32, IMAGES: 1437, CLASSES: 10},
+}
+"""These facts, by the name of a data set."""
 SMALLEST = 9  # pixels: speedrun's first layer takes one, then the images are halved three times
 
 

@@ -29,6 +29,12 @@ class Cifar10(Section):
     name: Literal["cifar10"]
 
 
+class Digits(Section):
+    """scikit-learn's handwritten digits: 1,437 training and 360 test images of 32 by 32 pixels."""
+
+    name: Literal["digits"]
+
+
 class Folder(Section):
     """Your own images: a folder with `train/` and `test/`, each with one folder per class."""
 
@@ -56,7 +62,7 @@ class SplitFolder(Section):
 class PrepareParams(Section):
     """Which images to use."""
 
-    dataset: Annotated[Cifar10 | Folder | SplitFolder, Field(discriminator="name")]
+    dataset: Annotated[Cifar10 | Digits | Folder | SplitFolder, Field(discriminator="name")]
     """The data set."""
 
 

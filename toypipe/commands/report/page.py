@@ -54,7 +54,7 @@ def run(against: str | None) -> Path:
         then=then,
         change=comparison.compare(now, then, params) if then else None,
         train=params.train,
-        dataset=getattr(params.prepare.dataset, "path", "CIFAR-10"),
+        dataset=getattr(params.prepare.dataset, "path", params.prepare.dataset.name),
         network=getattr(params.train.model, "arch", params.train.model.name),
         best=best,
         # The test images stand for the training images, whose classes the results do not count.
