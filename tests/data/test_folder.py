@@ -336,7 +336,7 @@ def test_links_that_dvc_sees_through_are_read(tmp_path: Path) -> None:
     picture.symlink_to(cached)
     (tmp_path / "mine").symlink_to(tmp_path / "elsewhere")
 
-    assert len(read_folder(tmp_path / "mine", SIZE)[0]) == 12
+    assert len(read_folder(mine(tmp_path / "mine"))[0]) == 12
 
 
 def test_many_bad_images_are_counted(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 from functools import partial
+from pathlib import Path
 from random import Random
 
 from faults.arena import Arena, Case
@@ -30,7 +31,7 @@ def few_files(arena: Arena, random: Random, stage: str) -> Tally:
     more = random.randrange(2, 14)  # with one, Python itself cannot start
 
     def limit() -> None:
-        most = max(map(int, os.listdir("/proc/self/fd"))) + more
+        most = max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + more
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
     code = end(subject, start(subject, stage, limit))
