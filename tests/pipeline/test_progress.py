@@ -198,7 +198,9 @@ def start(folder: Path, epochs: int) -> tuple[subprocess.Popen[str], int]:
         save_split(file, make_split(24))
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "stages", "train", "--params", str(PARAMS)]
-    overrides = (f"train.epochs={epochs}", "train.batch_size=8", "train.validation=0")
+    # At this rate it learns from the start, so no warning comes between the lines.
+    rate = "train.optimizer.lr=0.1"
+    overrides = (f"train.epochs={epochs}", "train.batch_size=8", "train.validation=0", rate)
     # A job in the background of a shell ignores Ctrl-C, and so would the processes it starts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(

@@ -72,7 +72,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     for name in ("stages", "toypipe"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "dvc.yaml", folder)
+    before = "      - stages/prepare.py\n"
+    pipeline = (ROOT / "dvc.yaml").read_text().replace(before, f"      - mine\n{before}")
+    (folder / "dvc.yaml").write_text(pipeline)
     shutil.copy(PARAMS, folder / "params.yaml")
     make_folder(folder / "mine")
     for stage in ("check", "prepare", "train", "evaluate"):
