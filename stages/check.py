@@ -24,18 +24,28 @@ def run(
     """
     dataset = params.prepare.dataset
     if isinstance(dataset, Folder | SplitFolder):
-        stage.require_listed("prepare.dataset.path", Path(dataset.path))
-        with stage.blaming("prepare.dataset.path"):
-            images, _ = list_images(dataset)
-        count = sum(map(len, images.values()))
-        require_fit(
-            params.train, size=dataset.size, images=count, classes=len(images), place=stage.place
-        )
+        folder = Path(dataset.path)
+        stage.require_listed("prepare.dataset.path", folder)
+        if folder.exists() or not _is_added(folder):
+            with stage.blaming("prepare.dataset.path"):
+                images, _ = list_images(dataset)
+            require_fit(
+                params.train,
+                size=dataset.size,
+                images=sum(map(len, images.values())),
+                classes=len(images),
+                place=stage.place,
+            )
     if (start := params.train.start_path) is not None:
         stage.require_listed("train.start", start)
-        if not start.is_file():
+        if not start.is_file() and not _is_added(start):
             with stage.blaming("train.start"):
-                raise ToypipeError(f"there is no file {start}: `dvc checkout` brings back DVC's")
+                raise ToypipeError(f"there is no file {start}")
     with stage.publish(params_ok) as (file,):
         file.write(b"ok\n")
     return f"{printable(str(params_yaml))} is valid"
+
+
+def _is_added(path: Path) -> bool:
+    """Tell whether `dvc add` has noted a path: `dvc repro --allow-missing` works without it."""
+    return path.with_name(f"{path.name}.dvc").exists()

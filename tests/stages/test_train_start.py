@@ -149,7 +149,7 @@ def test_check_knows_that_dvc_must_know_the_checkpoint() -> None:
     list_start(START)
     run_check()
     START.unlink()
-    with pytest.raises(ToypipeError, match=rf"^{line_of_start()}there is no file {START}: "):
+    with pytest.raises(ToypipeError, match=rf"^{line_of_start()}there is no file {START}$"):
         run_check()
 
 

@@ -34,7 +34,7 @@ class Inputs:
         self._dependencies = _list_dependencies(stage)
         self._paths = dict(_files(self._dependencies))
         self._stamps = {name: _stamp(path) for name, path in self._paths.items()}
-        self.md5 = {name: file_md5(path) for name, path in self._paths.items()}
+        self.md5 = _sums(self._paths)
         self._params_md5 = file_md5(params_file)
         self.params = read_params(params_file, overrides)
         self._loaded = False
@@ -73,7 +73,7 @@ class Inputs:
         found = dict(_files({str(path): path}))
         self._paths |= found
         self._stamps |= {name: _stamp(file) for name, file in found.items()}
-        self.md5 |= {name: file_md5(file) for name, file in found.items()}
+        self.md5 |= _sums(found)
 
     def require_unchanged(self) -> None:
         """Raise InputsChangedError, naming all inputs that differ from the noted ones, if any do.
@@ -101,7 +101,7 @@ class Inputs:
         for name, path in self._paths.items():
             # An unchanged stamp means unchanged content: no need to read the file again.
             touched = _stamp(path) != self._stamps[name]
-            if touched and (not self._loaded or file_md5(path) != self.md5[name]):
+            if touched and (not self._loaded or file_md5(path) != self.md5.get(name)):
                 yield f"{name} was {'edited' if path.exists() else 'removed'}"
 
     def _changed_params(self) -> Iterator[str]:
@@ -161,6 +161,11 @@ def _files(dependencies: dict[str, Path]) -> Iterator[tuple[str, Path]]:
                 path, list(below.parts)
             ):
                 yield f"{name}/{below.as_posix()}", file
+
+
+def _sums(paths: dict[str, Path]) -> dict[str, str | None]:
+    """Return the md5 of each path that is not a folder, by name."""
+    return {name: file_md5(path) for name, path in paths.items() if not path.is_dir()}
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:
