@@ -9,32 +9,28 @@ images of these five classes. It needs data/raw; some minutes on two cores.
 """
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
 from PIL import Image
+from ruamel.yaml import YAML
 
 from toypipe.data.cifar10 import read_cifar10
 from toypipe.data.split import Split, save_split
+from toypipe.params.overrides import apply_overrides
 
 FIRST, OTHERS = range(5), range(5, 10)  # airplane to deer; dog to truck
 EACH = 100  # pictures of each of the other classes to train on
 FEW, PRETRAINED = "data/few", "data/pretrained/checkpoint.pt"
-DATASET = f"name: folder\n    path: {FEW}\n    size: 32"
-CHANGES = {
-    "name: cifar10 .*": DATASET,
-    "  seed: 0\n  epochs: .*": "  seed: 0\n  epochs: 40",
-    "batch_size: 1000\n  validation": "batch_size: 50\n  validation",
-    "sizes:(.|\n)*?evaluate": "sizes: []\nevaluate",
-    "optimizer:(.|\n)*?schedule": (
-        "optimizer:\n    name: sgd\n    lr: 0.02\n    momentum: 0.9\n    nesterov: true\n"
-        "    weight_decay: 0.0005\n  schedule"
-    ),
-}
-"""Of the recipe `quick`, for few images: regular expressions, and what replaces their match."""
+SGD = "{name: sgd, lr: 0.02, momentum: 0.9, nesterov: true, weight_decay: 0.0005}"
+CHANGES = [
+    *("~prepare.dataset", f"+prepare.dataset={{name: folder, path: {FEW}, size: 32}}"),
+    *("~train.optimizer", f"+train.optimizer={SGD}"),
+    *("train.epochs=40", "train.batch_size=50", "train.sizes=[]"),
+]
+"""Of the recipe `quick`, for few images."""
 
 
 def main(folder: Path, seeds: int) -> None:
@@ -46,15 +42,13 @@ def main(folder: Path, seeds: int) -> None:
     write_pictures(folder / FEW / "train", chosen(training, OTHERS), EACH)
     write_pictures(folder / FEW / "test", chosen(test, OTHERS))
     run(folder, "dvc", "add", "--quiet", FEW, PRETRAINED)
-    edit(folder / "dvc.yaml", {"      - stages/prepare.py\n": f"      - {FEW}\n\\g<0>"})
-    edit(folder / "dvc.yaml", {"      - stages/train.py\n": f"      - {PRETRAINED}\n\\g<0>"})
-    params = folder / "params.yaml"
-    params.write_text((folder / "recipes/quick.yaml").read_text(encoding="utf-8"))
-    edit(params, CHANGES)
-    commit(folder, "From nothing")
+    pipeline = YAML().load(folder / "dvc.yaml")
+    pipeline["stages"]["prepare"]["deps"].append(FEW)
+    pipeline["stages"]["train"]["deps"].append(PRETRAINED)
+    YAML().dump(pipeline, folder / "dvc.yaml")
+    commit(folder, "From nothing", "train.start=fresh")
     toypipe(folder, "seeds", str(seeds))
-    edit(params, {"start: fresh .*": f"start: {PRETRAINED}"})
-    commit(folder, "From what was learned before")
+    commit(folder, "From what was learned before", f"train.start={PRETRAINED}")
     toypipe(folder, "seeds", str(seeds), "--against", "HEAD~1")
 
 
@@ -85,18 +79,10 @@ def write_pictures(half: Path, split: Split, each: int | None = None) -> None:
             Image.fromarray(pixels).save(half / name / f"{number:04}.png")
 
 
-def edit(path: Path, changes: dict[str, str]) -> None:
-    """Replace what matches regular expressions, each in one place."""
-    text = path.read_text(encoding="utf-8")
-    for pattern, new in changes.items():
-        text, count = re.subn(pattern, new, text)
-        if count != 1:
-            raise SystemExit(f"{path} has {count} times {pattern!r}")
-    path.write_text(text, encoding="utf-8")
-
-
-def commit(folder: Path, message: str) -> None:
-    """Commit everything."""
+def commit(folder: Path, message: str, change: str) -> None:
+    """Write params.yaml with one more change, and commit everything."""
+    recipe = YAML(typ="safe", pure=True).load(folder / "recipes/quick.yaml")
+    YAML().dump(apply_overrides(recipe, [*CHANGES, change]), folder / "params.yaml")
     run(folder, "git", "add", "--all")
     run(folder, "git", "commit", "--quiet", "--message", message)
 
