@@ -104,13 +104,13 @@ def crop(images: Tensor, boxes: Tensor) -> Tensor:
     size = images.shape[-1]
     top, left, height, width = boxes.float()[:, :, None].unbind(1)
     centres = torch.arange(size, device=images.device) + 0.5
-    rows, columns = (
-        start + torch.minimum(centres * length / size, length - 0.5).clamp(min=0.5)
+    rows, columns = (  # for grid_sample, the image reaches from -1 to 1
+        (start + torch.minimum(centres * length / size, length - 0.5).clamp(min=0.5)) * (2 / size)
+        - 1
         for start, length in ((top, height), (left, width))
     )
-    # For grid_sample, the image reaches from -1 to 1.
     points = [columns[:, None, :].expand(-1, size, -1), rows[:, :, None].expand(-1, -1, size)]
-    grid = torch.stack(points, dim=3) * (2 / size) - 1
+    grid = torch.stack(points, dim=3)
     seen = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
     return seen.round_().to(torch.uint8, memory_format=torch.channels_last)
 
@@ -123,14 +123,18 @@ def cut_out(images: Tensor, corners: Tensor, side: int, colour: Tensor) -> Tenso
 
     Args:
         images: uint8 of shape (n, 3, size, size), in channels_last memory; so is the result.
-        corners: Top and left, in pixels: int64 of shape (n, 2).
+        corners: Top and left, in pixels, of squares whose middle is in the image: int64 of shape
+            (n, 2).
         side: Height and width of the squares, in pixels.
         colour: uint8 of shape (3,).
     """
-    positions = torch.arange(images.shape[-1], device=images.device)
-    covered = (positions >= corners[:, :, None]) & (positions < corners[:, :, None] + side)
-    square = covered[:, 0, :, None] & covered[:, 1, None, :]
-    return torch.where(square[:, None], colour[:, None, None], images)
+    # What lies outside is moved to the border, which the square covers: its middle is inside.
+    along = torch.arange(side, device=images.device)
+    rows, columns = (corners[:, :, None] + along).clamp(0, images.shape[-1] - 1).unbind(1)
+    pixels = images.permute(0, 2, 3, 1).clone()
+    number = torch.arange(len(images), device=images.device)[:, None, None]
+    pixels[number, rows[:, :, None], columns[:, None, :]] = colour
+    return pixels.permute(0, 3, 1, 2)
 
 
 def mix(images: Tensor, targets: Tensor, portions: Tensor) -> tuple[Tensor, Tensor]:
