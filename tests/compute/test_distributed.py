@@ -28,7 +28,7 @@ RECIPES = {
         "train.batch_size=7",
         "train.augment.crop=0.5",
         "train.augment.mixup=0.4",
-        "train.class_weights=balanced",
+        "train.sampling=balanced",
     ],
     "batch norm": ["~train.model", f"+train.model={SPEEDRUN}", "train.batch_size=9"],
 }

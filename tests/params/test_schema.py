@@ -150,7 +150,7 @@ def test_parameters_cannot_be_changed() -> None:
         ("train.augment.mixup", "-0.1", "-0.1"),
         ("train.augment.mixup", ".inf", "inf"),
         ("train.patience", "-1", "-1"),
-        ("train.class_weights", "false", "False"),
+        ("train.sampling", "false", "False"),
         ("train.start", "''", "''"),
         ("train.augment", "3", "3"),
         ("train", "", "None"),

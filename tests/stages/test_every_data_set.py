@@ -24,7 +24,7 @@ SQUEEZENET = "{name: torchvision, arch: squeezenet1_1}"
 EARLIER = "earlier/checkpoint.pt"
 SMALL = (
     *("train.epochs=2", "train.batch_size=5", "train.validation=3", "train.keep=best"),
-    *("train.patience=1", "train.class_weights=balanced", "train.augment.crop=0.5"),
+    *("train.patience=1", "train.sampling=balanced", "train.augment.crop=0.5"),
     *("train.augment.cutout=4", "train.augment.mixup=0.2", "train.normalize=standard"),
 )
 """A recipe of seconds that uses what photographs use."""

@@ -66,7 +66,7 @@ def test_a_perfect_network_has_learned_even_from_soft_labels() -> None:
 
 def test_classes_that_count_the_same_have_equal_shares() -> None:
     """With balanced weights the chance is that of equal classes."""
-    balanced = params().model_copy(update={"class_weights": "balanced"})
+    balanced = params().model_copy(update={"sampling": "balanced"})
 
     assert learned_nothing(epochs(*[math.log(3)] * 3), balanced, COUNTS)
     assert not learned_nothing(epochs(*[loss_of_guess("cross_entropy", 0)] * 3), balanced, COUNTS)

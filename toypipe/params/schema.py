@@ -205,8 +205,8 @@ class TrainParams(Section):
     """The loss to minimise; its target is the (smoothed) one-hot label."""
     label_smoothing: Fraction
     """Share of the one-hot label that is spread evenly over all classes."""
-    class_weights: Literal["none", "balanced"]
-    """`none`: each image comes once an epoch. `balanced`: each class comes equally often."""
+    sampling: Literal["uniform", "balanced"]
+    """`uniform`: each image comes once an epoch. `balanced`: each class comes equally often."""
     optimizer: Annotated[Sgd | Adam | Muon, Field(discriminator="name")]
     """How the gradient changes the weights."""
     schedule: Annotated[Constant | Falling, Field(discriminator="name")]

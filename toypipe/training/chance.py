@@ -17,7 +17,7 @@ def learned_nothing(epochs: Sequence[Epoch], params: TrainParams, counts: Sequen
 
     `counts` are the images of each class. The guess is the same for every image: for cross entropy
     the share of each class, whose loss is the entropy of the shares; for mse the same; for l1 the
-    most frequent class. With `class_weights: balanced` the shares are equal.
+    most frequent class. With `sampling: balanced` the shares are equal.
     """
     guess, perfect = _losses(params, counts)
     hair = HAIR * (guess - perfect)
@@ -28,7 +28,7 @@ def learned_nothing(epochs: Sequence[Epoch], params: TrainParams, counts: Sequen
 def _losses(params: TrainParams, counts: Sequence[int]) -> tuple[float, float]:
     """Return the losses of the best constant guess, and of a network that is always right."""
     classes, smoothing = len(counts), params.label_smoothing
-    found = [1.0 if params.class_weights == "balanced" else float(count) for count in counts]
+    found = [1.0 if params.sampling == "balanced" else float(count) for count in counts]
     shares = [count / sum(found) for count in found]
     match params.loss:
         case "cross_entropy":

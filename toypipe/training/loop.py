@@ -88,7 +88,7 @@ def train(
     loss, bfloat16 = LOSSES[params.loss], params.precision == "bfloat16"
     steps, per_epoch = _length(params, len(split))
     epochs = math.ceil(steps / per_epoch)
-    balanced = params.class_weights == "balanced"
+    balanced = params.sampling == "balanced"
     batches = Batches(split, params.augment, params.seed, balanced=balanced)
     network = distributed.replicate(state.model)
 
