@@ -1,12 +1,13 @@
 """Our training beside fastai's `Learner.fine_tune`: same photographs, starting weights and epochs.
 
-    python benchmarks/finetune.py FOLDER CHECKPOINT [TURNS]
+    python benchmarks/finetune.py FOLDER CHECKPOINT [TURNS] [--rate RATE]
 
 In turn, each in a process of its own, from the files to the accuracy on FOLDER/test: the commands
 of toypipe with params.yaml, whose data set is a `folder`, but for the folder and the start; and
 fastai, as its documentation has it, with the same network, size, batch size and number of epochs,
-one of them for the last layer alone. Prints every turn, then the medians and their ratio.
-FOLDER has train/ and test/. fastai is one of benchmarks/requirements.in.
+one of them for the last layer alone, at its own learning rate or the one that --rate gives. Prints
+every turn, then the medians and their ratio. FOLDER has train/ and test/. fastai is one of
+benchmarks/requirements.in.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from ruamel.yaml import YAML
 from torch import nn
 
 from toypipe.params.file import read_params
@@ -34,12 +36,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("turns", type=int, nargs="?", default=3)
+    parser.add_argument("--rate", type=float, default=2e-3, help="of fastai; by default its own")
     parser.add_argument("--fastai", type=int, help="used by this script: the seed of a turn")
     options = parser.parse_args()
     folder, checkpoint = options.folder.resolve(), options.checkpoint.resolve()
     params = read_params(Path("params.yaml"))
     if options.fastai is not None:
-        print(json.dumps(fine_tune(folder, checkpoint, params, options.fastai)))
+        accuracy = fine_tune(folder, checkpoint, params, options.rate, options.fastai)
+        print(json.dumps(accuracy))
         return
     found: dict[str, list[tuple[float, float]]] = {"toypipe": [], "fastai": []}
     for seed in range(options.turns):
@@ -49,7 +53,8 @@ def main() -> None:
                 accuracy = toypipe(folder, checkpoint, seed)
             else:
                 command = [sys.executable, __file__, str(folder), str(checkpoint)]
-                accuracy = float(output([*command, "--fastai", str(seed)], Path.cwd()))
+                command += ["--rate", str(options.rate), "--fastai", str(seed)]
+                accuracy = float(output(command, Path.cwd()))
             measured.append((accuracy, time.perf_counter() - start))
             print(f"seed {seed}: {name} {accuracy:.4f}, {measured[-1][1]:.1f} s", flush=True)
     medians = {
@@ -62,21 +67,22 @@ def main() -> None:
 
 def toypipe(folder: Path, checkpoint: Path, seed: int) -> float:
     """Prepare, train and evaluate by the commands, in a folder of their own."""
-    changes = [f"-Sprepare.dataset.path={folder}", f"-Strain.start={checkpoint}"]
+    params = YAML(pure=True).load(Path("params.yaml"))
+    params["prepare"]["dataset"]["path"] = str(folder)
+    params["train"] |= {"start": str(checkpoint), "seed": seed}
     with tempfile.TemporaryDirectory() as scratch:
         here = Path(scratch)
         for name in ("stages", "toypipe"):
             (here / name).symlink_to(ROOT / name)
-        for name in ("params.yaml", "dvc.yaml"):
-            (here / name).write_bytes(Path(name).read_bytes())
+        YAML(pure=True).dump(params, here / "params.yaml")
+        (here / "dvc.yaml").write_bytes(Path("dvc.yaml").read_bytes())
         for stage in ("prepare", "train", "evaluate"):
-            command = [sys.executable, "-m", "stages", stage, *changes]
-            output([*command, f"-Strain.seed={seed}"], here)
+            output([sys.executable, "-m", "stages", stage], here)
         accuracy: float = json.loads((here / "data/reports/test.json").read_text())["accuracy"]
     return accuracy
 
 
-def fine_tune(folder: Path, checkpoint: Path, params: Params, seed: int) -> float:
+def fine_tune(folder: Path, checkpoint: Path, params: Params, rate: float, seed: int) -> float:
     """Train with fastai, in float32, and return the accuracy on the test images."""
     import torch
     from fastai.vision import all as fast
@@ -114,7 +120,7 @@ def fine_tune(folder: Path, checkpoint: Path, params: Params, seed: int) -> floa
 
     learner = fast.Learner(loaders, network, metrics=fast.accuracy, splitter=in_two)
     with learner.no_bar(), contextlib.redirect_stdout(sys.stderr):
-        learner.fine_tune(int(train.epochs) - 1)  # and one epoch of the head alone
+        learner.fine_tune(int(train.epochs) - 1, rate)  # and one epoch of the head alone
         return float(learner.validate()[1])
 
 
