@@ -25,13 +25,14 @@ from toypipe.networks.start import Learned, last_layer, learned_in, start_from
 from toypipe.params.file import read_params
 from toypipe.params.schema import Params, TrainParams
 from toypipe.training.holdout import hold_out
-from toypipe.training.loop import Step, begin, train
+from toypipe.training.loop import begin, train
 from toypipe.training.optimizers import build_optimizers
+from toypipe.training.state import Epoch
 
 Way = Literal["one rate", "last layer ten times as fast", "others frozen at first"]
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the rate of params.yaml
 FACTOR = 10  # of the last layer's rate
-FROZEN = 0.1  # share of the epochs
+FROZEN = 0.1  # share of the epochs, rounded up
 
 
 def main(folder: Path, checkpoint: Path, seeds: int) -> None:
@@ -63,26 +64,20 @@ def trained(way: Way, params: TrainParams, learned: Learned, split: Split) -> nn
     model = build_model(params.model, shape, normalize, params.seed)
     start_from(model, learned, training.classes)
     state = begin(model, params)
-    head = model.get_submodule(last_layer(model))
-    of_head = {id(weight) for weight in head.parameters()}
-    others = [each for each in model.parameters() if id(each) not in of_head and each.requires_grad]
-    if way == "last layer ten times as fast":
-        faster = params.optimizer.model_copy(update={"lr": FACTOR * params.optimizer.lr})
-        both = nn.ParameterList(others), head
-        rates = params.optimizer, faster
-        state.optimizers = [
-            optimizer
-            for part, optimizer_params in zip(both, rates, strict=True)
-            for optimizer in build_optimizers(part, optimizer_params)
-        ]
-    frozen = way == "others frozen at first"
-    for weight in others:
-        weight.requires_grad_(not frozen)
+    if way != "one rate":
+        head = model.get_submodule(last_layer(model))
+        of_head = {id(weight) for weight in head.parameters()}
+        others = nn.ParameterList(w for w in model.parameters() if id(w) not in of_head)
+        factor = FACTOR if way == "last layer ten times as fast" else 1
+        faster = params.optimizer.model_copy(update={"lr": factor * params.optimizer.lr})
+        of_last = build_optimizers(head, faster)
+        state.optimizers = [*build_optimizers(others, params.optimizer), *of_last]
+    together = state.optimizers
+    if way == "others frozen at first":
+        state.optimizers = of_last
     for event in train(state, training, validation, params):
-        if isinstance(event, Step) and frozen and event.epoch > FROZEN * params.epochs:
-            frozen = False
-            for weight in others:
-                weight.requires_grad_(True)
+        if isinstance(event, Epoch) and event.epoch >= FROZEN * params.epochs:
+            state.optimizers = together
     return model
 
 

@@ -37,6 +37,7 @@ class Arena:
         # States are saved often, so that a short run has many to go on from.
         text = "SOONEST, LATEST = 1.0, 55.0"
         first.edit("toypipe/pipeline/resume.py", text, "SOONEST, LATEST = 0.2, 0.2")
+        self._learn_before(first)
         first.run("dvc", "repro")
         first.commit("Parameters A")
         self.recorded = first.truth()
@@ -51,6 +52,19 @@ class Arena:
         self.truth = first.truth()
         self.finished = first
         self.paused = self._pause()
+
+    @staticmethod
+    def _learn_before(first: Subject) -> None:
+        """Make the checkpoint from which parameters B start, and let DVC know it."""
+        first.run(*direct("prepare"), "-S", f"prepare.dataset.size={SIZE}")
+        first.run(*direct("train"), "-S", "train.epochs=1")
+        (first.path / LEARNED).parent.mkdir()
+        (first.path / "data/model/checkpoint.pt").rename(first.path / LEARNED)
+        first.forget()
+        first.run("dvc", "add", "--quiet", LEARNED)
+        first.edit(
+            "dvc.yaml", "      - stages/train.py\n", f"      - {LEARNED}\n      - stages/train.py\n"
+        )
 
     def _time(self, stage: str) -> float:
         """Return how long a stage takes by itself, in seconds."""
@@ -97,9 +111,13 @@ class Arena:
         return truth
 
 
+SIZE = 24  # pixels, of parameters B
+LEARNED = "data/pretrained/checkpoint.pt"
 FROM_A_TO_B = (
-    ("size: 16 ", "size: 24 "),
-    ("epochs: 2 ", "epochs: 40 "),
+    ("size: 16 ", f"size: {SIZE} "),
+    ("epochs: 2 ", "epochs: 60 "),
+    ("patience: 0 ", "patience: 35 "),
+    ("start: fresh ", f"start: {LEARNED} "),
     ("lr: 0.01\n", "lr: 0.02\n"),
     ("views: 1 ", "views: 2 "),
 )

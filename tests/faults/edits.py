@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps
 from ruamel.yaml import YAML
 
-from faults.arena import MADE, OUTPUTS, Arena, Case
+from faults.arena import LEARNED, MADE, OUTPUTS, Arena, Case
 from faults.judge import judge, wrong_entries
 from faults.project import Subject, Truth, await_, await_catching
 from faults.tally import Tally
@@ -116,6 +116,7 @@ def edits(arena: Arena) -> list[Edit]:
         Edit("evaluate", "toypipe/networks/build.py", comment, harmless=True),
         Edit("prepare", "data/mine/train/cat/3.png", invert),
         Edit("train", "data/prepared/train.pt", invert),
+        Edit("train", LEARNED, invert),
         Edit("evaluate", "data/model/checkpoint.pt", invert),
         Edit("evaluate", "data/prepared/test.pt", invert),
         Edit("train", "params.yaml", spoil, runs=False),

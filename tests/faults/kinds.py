@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 from faults import (
     broken_files,
+    clocks,
     damage,
     disks,
+    downloads,
     edits,
     folders,
     hardships,
@@ -16,6 +18,7 @@ from faults import (
     keeping,
     kills,
     parameters,
+    queue_workers,
     streams,
 )
 from faults.arena import Arena, Case
@@ -45,6 +48,9 @@ KINDS = {
     "nothing can be kept": Kind(keeping.cases, alone=True),
     "hang-ups": Kind(hardships.hang_ups, alone=True),
     "few open files": Kind(hardships.file_limits, alone=True),
+    "clocks that are set": Kind(clocks.cases),
+    "bad downloads": Kind(downloads.cases, alone=True),
+    "killed queue workers": Kind(queue_workers.cases),
     "fuzzed images": Kind(hostile_files.images),
     "claimed sizes": Kind(hostile_files.sizes),
     "special files": Kind(hostile_files.special_files),
