@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 from stages.cli import app
 from synthetic import ROOT, make_split
 from toypipe.commands import streams
-from toypipe.commands.predict import BATCH, LARGE, Answer
+from toypipe.commands.predict import BATCH, LARGE, Answer, run
 from toypipe.commands.predictions import TOP, show
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import Split
+from toypipe.errors import ToypipeError
 from toypipe.evaluation.metrics import predict
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier, load_checkpoint, save_checkpoint
@@ -229,6 +230,18 @@ def test_the_pipe_of_a_shell_is_read() -> None:
     os.close(reader)
     (expected,) = answers("images/000.png")
     assert answer["probabilities"] == expected["probabilities"]
+
+
+def test_a_standard_input_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be open for writing only, as in `predict - 0>file`."""
+    descriptor = os.open(tmp_path / "written.txt", os.O_WRONLY | os.O_CREAT)
+    with os.fdopen(descriptor) as stdin, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        found = run(["-"], checkpoint=Path("data/model/checkpoint.pt"), device="cpu", views=1)
+        with pytest.raises(ToypipeError, match="standard input cannot be read"):
+            list(found)
 
 
 def test_photographs_are_answered_in_their_order(split: Split, tmp_path: Path) -> None:

@@ -79,6 +79,17 @@ def test_one_stage_needs_its_inputs(project: Project) -> None:
     assert "every output" in project.run(*VERIFY, "--stage", "evaluate")
 
 
+def test_what_lies_outside_the_project_is_refused(project: Project) -> None:
+    """The copy would lack it, or write beside itself."""
+    (project.path.parent / "extra.txt").write_text("x")
+    project.edit(
+        "dvc.yaml", "      - stages/check.py\n", "      - stages/check.py\n      - ../extra.txt\n"
+    )
+    project.run("dvc", "commit", "--force", "check")
+
+    assert "outside this project" in project.run(*VERIFY, status=2)
+
+
 def test_without_a_record_there_is_nothing_to_verify(project: Project) -> None:
     """Nor is there anything for a stage that is not in it."""
     assert "dvc.lock has no stage deploy" in project.run(*VERIFY, "--stage", "deploy", status=2)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from misbehaving import CONTENT, SIZE, TENTH, Server, serve
 from synthetic import ROOT
 from toypipe.data import download as module
-from toypipe.data.download import download
+from toypipe.data.download import download, has_digest
 from toypipe.errors import ToypipeError
 
 DIGEST = f"md5 {hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}"
@@ -229,7 +229,7 @@ def test_slow_source_is_enough_where_the_others_fail(
 FETCH = """
 import sys
 from pathlib import Path
-from toypipe.data.download import download
+from toypipe.data.download import download, has_digest
 url, target, size, digest = sys.argv[1:]
 for arrived in download([url], Path(target), size=int(size), digest=digest):
     print(arrived, flush=True)
@@ -337,6 +337,15 @@ def test_wrong_file_stays_until_the_right_one_is_there(server: Server, target: P
     assert target.read_bytes() == b"mine"
     fetch(target, server.url("good"))
     assert_right(target)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no named pipes")
+def test_a_named_pipe_is_not_waited_for(target: Path) -> None:
+    """What is no regular file is an error of the system with its name."""
+    target.parent.mkdir()
+    os.mkfifo(target)
+    with pytest.raises(OSError, match=f"not a regular file: '{target}'"):
+        has_digest(target, DIGEST)
 
 
 def test_progress_is_yielded(server: Server, target: Path) -> None:

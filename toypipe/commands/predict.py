@@ -90,9 +90,7 @@ def _read(paths: Iterator[str], size: int, complain: Complain) -> Iterator[tuple
 
 def _files(names: Sequence[str], complain: Complain) -> Iterator[str]:
     """Yield files, and the files in folders in alphabetical order, without hidden ones."""
-    lines = getattr(sys.stdin, "buffer", ())  # bytes, because a name need not be valid text
-    listed = (os.fsdecode(line.removesuffix(b"\n")) for line in lines if line != b"\n")
-    for path in chain.from_iterable(listed if name == "-" else [name] for name in names):
+    for path in chain.from_iterable(_listed() if name == "-" else [name] for name in names):
         if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir fails on a name that is too long
             yield path
             continue
@@ -105,3 +103,16 @@ def _files(names: Sequence[str], complain: Complain) -> Iterator[str]:
                 yield str(Path(parent, file))
         if empty:
             complain(f"{path} holds no image")
+
+
+def _listed() -> Iterator[str]:
+    """Yield the names on standard input."""
+    try:
+        for line in getattr(sys.stdin, "buffer", ()):  # bytes: a name need not be valid text
+            if line != b"\n":
+                yield os.fsdecode(line.removesuffix(b"\n"))
+    except OSError as error:
+        raise ToypipeError(
+            f"standard input cannot be read: {error.strerror}. `-` stands for the names in it, as"
+            " in `find . -name '*.jpg' | toypipe predict -`"
+        ) from None

@@ -90,6 +90,11 @@ def _copy(names: list[str], target: Path) -> None:
     """Copy files and folders of the project; link the raw data; add DVC's configuration."""
     for name in names:
         source, place = Path(name), target / name
+        if ".." in source.parts:
+            raise ToypipeError(
+                f"dvc.lock names {name}, outside this project, and verify runs a copy of the"
+                " project: move it inside, or name it by its absolute path in dvc.yaml"
+            )
         if place.exists() or not source.exists():
             continue
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from urllib3.exceptions import HTTPError
 
 from toypipe.errors import ToypipeError
+from toypipe.params.regular import open_regular
 
 SILENCE = 20.0  # seconds to wait for an answer or a byte before giving up a source
 WINDOW = 20.0  # seconds over which speed is measured
@@ -71,7 +72,7 @@ def has_digest(path: Path, digest: str) -> bool:
     """Tell whether a file exists and has a checksum, which is written as `download` takes it."""
     name, _, digits = digest.partition(" ")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             found = hashlib.file_digest(file, lambda: hashlib.new(name, usedforsecurity=False))
     except FileNotFoundError:
         return False

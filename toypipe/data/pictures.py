@@ -47,6 +47,8 @@ def read_picture(path: Path, size: int) -> Tensor:
 
 def _to_rgb(image: ImageFile.ImageFile) -> Image.Image:
     """Return an opened image upright and in RGB; raise ValueError if it has no RGB or is large."""
+    if image.format == "EPS":  # Pillow would run it, where Ghostscript is installed
+        raise ValueError("it is EPS, which is a program: convert it to PNG")
     if image.mode == "F":
         raise ValueError("its pixels are fractions of unknown range: convert it to 8 bits")
     most = image.width * image.height
