@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
-from toypipe.data.cifar10 import read_cifar10
+from toypipe.data.published import CIFAR10, read_published
 from toypipe.data.split import Split, save_split
 from toypipe.params.overrides import apply_overrides
 
@@ -36,7 +36,7 @@ CHANGES = [
 def main(folder: Path, seeds: int) -> None:
     """Do everything, and show what `toypipe seeds` says."""
     source = Path.cwd()
-    training, test = read_cifar10(source / "data/raw")
+    training, test = read_published(CIFAR10, source / "data/raw")
     run(source, "git", "clone", "--quiet", str(source), str(folder))
     learn_before(folder, chosen(training, FIRST))
     write_pictures(folder / FEW / "train", chosen(training, OTHERS), EACH)

@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from toypipe.data.cifar10 import ARCHIVE, EXTRACTED, MIRRORS, read_cifar10
 from toypipe.data.digits import read_digits
 from toypipe.data.folder import read_folder
+from toypipe.data.published import published, read_published
 from toypipe.data.split import save_split
 from toypipe.params.rules import require_fit
-from toypipe.params.schema import Cifar10, Digits, Folder, PrepareParams, SplitFolder
+from toypipe.params.schema import Digits, Folder, PrepareParams, SplitFolder
 from toypipe.pipeline.inputs import find_raw
 from toypipe.pipeline.progress import show_download
 from toypipe.pipeline.stage import Stage, Writes
@@ -25,20 +25,24 @@ def run(
 ) -> str:
     """Read a data set and write its two splits.
 
-    CIFAR-10 is read from the folder `raw`, or downloaded there: from `url` if it is given, else
-    from the known mirrors. Returns a line for the user.
+    A published data set is read from the folder `raw`, or downloaded there: CIFAR-10 from `url` if
+    it is given, else from the known sources. Returns a line for the user.
 
     Raises ToypipeError if the images are unavailable or invalid, or under DVC too few to train on.
     """
     match params.dataset:
-        case Cifar10():
-            folder = find_raw(raw, ARCHIVE, EXTRACTED)
-            splits = read_cifar10(folder, [url] if url else MIRRORS, show_download)
         case Digits():
             splits = read_digits()
         case Folder() | SplitFolder() as dataset:
             stage.require_listed("prepare.dataset.path", Path(dataset.path))
             splits = read_folder(dataset)
+        case dataset:
+            entry = published(dataset)
+            if url and entry.variable:
+                (archive,) = entry.files
+                entry = entry._replace(files=(archive._replace(urls=(url,)),))
+            names = [*(file.name for file in entry.files), entry.extracted or entry.files[0].name]
+            splits = read_published(entry, find_raw(raw, *names), show_download)
     training, testing = splits
     if "DVC_STAGE" in os.environ:  # `train` follows, and DVC removes its outputs before it runs
         require_fit(

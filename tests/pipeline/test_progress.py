@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from synthetic import PARAMS, ROOT, make_split, make_train_params
-from toypipe.data.cifar10 import ARCHIVE_BYTES
 from toypipe.data.split import save_split
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
@@ -32,6 +31,8 @@ LINE = re.compile(
     r"(?:  validation loss (?P<validation>\d+\.\d{4}), accuracy (?P<accuracy>[01]\.\d{4}))?"
     r"  (?P<seconds>\d+\.\d) s, (?P<speed>[\d,]+) images/s"
 )
+
+LENGTH = 170_498_071  # bytes of a download
 
 
 def training(*overrides: str) -> Iterator[Step | Epoch]:
@@ -133,8 +134,8 @@ def test_only_the_first_of_several_processes_shows(
 
 def test_download_is_a_line_for_every_tenth(capsys: pytest.CaptureFixture[str]) -> None:
     """Off a terminal every tenth of a download is a line, and every number is passed on."""
-    arrived = [*range(0, ARCHIVE_BYTES, 100_000), ARCHIVE_BYTES]
-    assert list(show_download(iter(arrived))) == arrived
+    arrived = [*range(0, LENGTH, 100_000), LENGTH]
+    assert list(show_download(iter(arrived), LENGTH, "CIFAR-10")) == arrived
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 11
     assert lines[0] == "downloading CIFAR-10: 0 of 170 MB"
@@ -147,13 +148,13 @@ def test_slow_download_is_heard_of(
 ) -> None:
     """Where a tenth takes long, there is a line whenever some seconds have passed."""
     monkeypatch.setattr(progress, "QUIET", 0.0)
-    list(show_download(iter([0, 1_000_000, 2_000_000])))
+    list(show_download(iter([0, 1_000_000, 2_000_000]), LENGTH, "CIFAR-10"))
     assert [line.split()[2] for line in capsys.readouterr().err.splitlines()] == ["0", "1", "2"]
 
 
 def test_no_download_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing has to be fetched, nothing is said of it."""
-    assert list(show_download(iter([]))) == []
+    assert list(show_download(iter([]), LENGTH, "CIFAR-10")) == []
     assert capsys.readouterr().err == ""
 
 
@@ -274,13 +275,13 @@ def test_under_dvc_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_download_is_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal a download shows bytes, speed and time left, and leaves no line."""
     terminal, end = pty.openpty()
-    arrived = [0, ARCHIVE_BYTES // 2, ARCHIVE_BYTES]
+    arrived = [0, LENGTH // 2, LENGTH]
     with os.fdopen(end, "w") as stderr, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
         patch.setenv("TERM", "xterm")
         patch.setenv("COLUMNS", "100")
         seen = []
-        for count in show_download(iter(arrived)):
+        for count in show_download(iter(arrived), LENGTH, "CIFAR-10"):
             seen.append(count)
             time.sleep(0.15)
     output = read(terminal)

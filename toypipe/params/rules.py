@@ -12,6 +12,10 @@ from toypipe.params.schema import TrainParams
 SIZE, IMAGES, CLASSES = "prepare.dataset.size", "images", "classes"
 KNOWN = {
     "cifar10": {SIZE: 32, IMAGES: 50_000, CLASSES: 10},
+    "cifar100": {SIZE: 32, IMAGES: 50_000, CLASSES: 100},
+    "fashion_mnist": {SIZE: 32, IMAGES: 60_000, CLASSES: 10},
+    "svhn": {SIZE: 32, IMAGES: 73_257, CLASSES: 10},
+    "imagenette": {IMAGES: 9469, CLASSES: 10},
     "digits": {SIZE: 32, IMAGES: 1437, CLASSES: 10},
 }
 """These facts, by the name of a data set."""

@@ -29,6 +29,32 @@ class Cifar10(Section):
     name: Literal["cifar10"]
 
 
+class Cifar100(Section):
+    """CIFAR-100: as CIFAR-10, but in a hundred classes."""
+
+    name: Literal["cifar100"]
+
+
+class FashionMnist(Section):
+    """Fashion-MNIST: 60,000 training and 10,000 test images of clothes, 32 by 32 with a border."""
+
+    name: Literal["fashion_mnist"]
+
+
+class Svhn(Section):
+    """SVHN: 73,257 training and 26,032 test images of house numbers' digits, 32 by 32 pixels."""
+
+    name: Literal["svhn"]
+
+
+class Imagenette(Section):
+    """Imagenette: 9,469 training and 3,925 test images of ten easy classes of ImageNet."""
+
+    name: Literal["imagenette"]
+    size: Width
+    """Every image is scaled to this width and height, in pixels."""
+
+
 class Digits(Section):
     """scikit-learn's handwritten digits: 1,437 training and 360 test images of 32 by 32 pixels."""
 
@@ -62,7 +88,10 @@ class SplitFolder(Section):
 class PrepareParams(Section):
     """Which images to use."""
 
-    dataset: Annotated[Cifar10 | Digits | Folder | SplitFolder, Field(discriminator="name")]
+    dataset: Annotated[
+        Cifar10 | Cifar100 | FashionMnist | Svhn | Imagenette | Digits | Folder | SplitFolder,
+        Field(discriminator="name"),
+    ]
     """The data set."""
 
 

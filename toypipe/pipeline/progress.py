@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from rich import progress
 from rich.console import Console
 
-from toypipe.data.cifar10 import ARCHIVE_BYTES
 from toypipe.training.loop import Step
 from toypipe.training.state import Epoch
 
@@ -52,9 +51,7 @@ def show(events: Iterator[Step | Epoch]) -> Iterator[Step | Epoch]:
             yield event
 
 
-def show_download(
-    events: Iterator[int], size: int = ARCHIVE_BYTES, name: str = "CIFAR-10"
-) -> Iterator[int]:
+def show_download(events: Iterator[int], size: int, name: str) -> Iterator[int]:
     """Pass on the number of bytes that have arrived, of `size`, and show it.
 
     Without a bar there is a line for every tenth, and every ten seconds where a tenth takes longer.

@@ -1,4 +1,4 @@
-"""CIFAR-10 is read as it was published, or the message says how to get it."""
+"""Data sets are read as they were published, or the message says how to get them."""
 
 import hashlib
 import io
@@ -6,7 +6,7 @@ import pickle
 import socket
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,13 +20,15 @@ from torchvision.datasets import CIFAR10
 from stages import prepare
 from stages.cli import app
 from synthetic import PARAMS
-from toypipe.data import cifar10, download
-from toypipe.data.cifar10 import ARCHIVE, ARCHIVE_MD5, EXTRACTED, MIRRORS, read_cifar10
-from toypipe.data.split import load_split
+from toypipe.data import download, published
+from toypipe.data.published import Watch, read_published
+from toypipe.data.split import Split, load_split
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import Cifar10, PrepareParams
 from toypipe.pipeline.stage import Stage
 
+((ARCHIVE, _, ARCHIVE_MD5, MIRRORS),) = published.CIFAR10.files
+EXTRACTED = published.CIFAR10.extracted
 EACH = 4  # images in every file
 PIXELS = np.random.default_rng(0).integers(0, 256, (6 * EACH, 3 * 32 * 32), dtype=np.uint8)
 LABELS = [7, 0, 9, 3, 3, 1] * EACH
@@ -70,8 +72,18 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def publish(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the checksum and length of the official archive by those of this one."""
-    monkeypatch.setattr(cifar10, "ARCHIVE_MD5", md5(archive))
-    monkeypatch.setattr(cifar10, "ARCHIVE_BYTES", archive.stat().st_size)
+    entry = published.CIFAR10
+    file = entry.files[0]._replace(size=archive.stat().st_size, md5=md5(archive))
+    monkeypatch.setattr(published, "CIFAR10", entry._replace(files=(file,)))
+
+
+def read_cifar10(
+    raw: Path, urls: Sequence[str] = MIRRORS, watch: Watch = lambda arrived, _, __: arrived
+) -> tuple[Split, Split]:
+    """Read CIFAR-10 from these sources."""
+    entry = published.CIFAR10
+    file = entry.files[0]._replace(urls=tuple(urls))
+    return read_published(entry._replace(files=(file,)), raw, watch)
 
 
 @pytest.fixture
@@ -170,7 +182,8 @@ def test_archive_is_downloaded_and_kept(raw: Path, archive: Path, url: str) -> N
     """If the data set is missing, the archive is downloaded, with progress, and unpacked."""
     seen: list[int] = []
 
-    def watch(events: Iterator[int]) -> Iterator[int]:
+    def watch(events: Iterator[int], size: int, name: str) -> Iterator[int]:
+        assert (size, name) == (archive.stat().st_size, "CIFAR-10")
         for arrived in events:
             seen.append(arrived)
             yield arrived
@@ -230,7 +243,6 @@ def test_the_users_source_replaces_the_mirrors(
 ) -> None:
     """`--url` or TOYPIPE_CIFAR10_URL replaces the mirrors, and progress is shown."""
     monkeypatch.chdir(raw.parent.parent)
-    monkeypatch.setattr(prepare, "MIRRORS", [])
     command = ["prepare", "--params", str(PARAMS)]
     if how == "option":
         command += ["--url", url]
