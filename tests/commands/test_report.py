@@ -376,6 +376,16 @@ def test_only_validation_may_be_empty() -> None:
 
 
 @pytest.mark.usefixtures("finished")
+def test_classes_without_images_are_refused() -> None:
+    """They have no recall, whose mean is the balanced accuracy."""
+    Path("data/reports/per_class.csv").write_text(
+        "class,precision,recall,f1,support\ncat,0,0,0,0\n"
+    )
+
+    assert refused().startswith("error: data/reports/per_class.csv: no class has images")
+
+
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("revision", ["nowhere", "--output=x", "", "HEAD~9"])
 def test_an_unknown_commit_is_refused(revision: str) -> None:
     """The message says how to name a commit; the name never becomes an option of Git."""

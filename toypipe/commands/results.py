@@ -36,7 +36,10 @@ def read_results(revision: str | None = None) -> Results:
     from toypipe.training.state import Epoch
 
     metrics, columns = _document("test.json", revision), ("class", *ClassMetrics._fields[1:])
-    classes = _document("per_class.csv", revision).table(columns, ClassMetrics)
+    table = _document("per_class.csv", revision)
+    classes = table.table(columns, ClassMetrics)
+    if not any(each.support > 0 for each in classes):
+        table.refuse("no class has images")
     # Commits from before it was written have no balanced accuracy.
     values = {"balanced_accuracy": Decimal(balanced_accuracy(classes))} | metrics.json()
     fields = Metrics._fields
