@@ -17,7 +17,7 @@ from toypipe.networks.checkpoint import Classifier, save_checkpoint
 from toypipe.networks.normalize import build_normalize
 from toypipe.params.architectures import Arch
 from toypipe.params.file import read_params
-from toypipe.params.schema import Speedrun, Torchvision, Toy, TrainParams
+from toypipe.params.schema import Model, Speedrun, Torchvision, Toy, TrainParams
 from toypipe.pipeline.stage import Stage
 
 Network = Arch | Literal["toy", "speedrun"]
@@ -45,7 +45,7 @@ def make_train_params(*overrides: str) -> TrainParams:
     return read_params(PARAMS, [*small, *overrides]).train
 
 
-def make_network_params(name: Network) -> Toy | Torchvision | Speedrun:
+def make_network_params(name: Network) -> Model:
     """Return the parameters of a network, a small one where there is a choice."""
     match name:
         case "toy":

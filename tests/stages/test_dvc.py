@@ -22,7 +22,7 @@ from toypipe.params.schema import Folder, Params, SplitFolder
 from toypipe.pipeline.stage import Reads, Writes
 
 PIPELINE = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
-STAGES = ("check", "prepare", "train", "evaluate")
+STAGES = tuple(PIPELINE["stages"])
 
 UNLISTED = {
     "stages/__init__.py": "it is empty",
@@ -235,7 +235,7 @@ def test_stages_with_parameters_that_the_run_cache_is_blind_to_do_without_it() -
 
 SPY = """
 import os, sys
-log, root = open(sys.argv[1], "w"), os.getcwd() + os.sep
+log, root, stages = open(sys.argv[1], "w"), os.getcwd() + os.sep, sys.argv[2].split(",")
 def note(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, os.PathLike)):
         path, mode = os.path.abspath(arguments[0]), arguments[1] or "r"
@@ -244,10 +244,10 @@ def note(event, arguments):
 stage = "import"
 sys.addaudithook(note)
 from stages.cli import app
-if len(sys.argv) > 2:  # the file of weights in data/raw
+if len(sys.argv) > 3:  # the file of weights in data/raw
     from torchvision.models import get_model_weights
-    get_model_weights("shufflenet_v2_x0_5")["IMAGENET1K_V1"].value.url = sys.argv[2]
-for stage in ("check", "prepare", "train", "evaluate"):
+    get_model_weights("shufflenet_v2_x0_5")["IMAGENET1K_V1"].value.url = sys.argv[3]
+for stage in stages:
     app([stage], standalone_mode=False)
 """
 
@@ -263,7 +263,7 @@ def test_stages_open_only_the_files_that_they_declare(
     project.forget()
     log = tmp_path / "opened.tsv"
     project.edit("params.yaml", "start: fresh ", f"start: {start} ")
-    arguments, started = [str(log)], {start}
+    arguments, started = [str(log), ",".join(STAGES)], {start}
     if start == "imagenet":
         project.edit(
             "params.yaml", "name: toy ", "name: torchvision\n    arch: shufflenet_v2_x0_5 "

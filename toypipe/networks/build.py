@@ -12,7 +12,7 @@ from toypipe.compute.seeding import derive_seed
 from toypipe.errors import ToypipeError
 from toypipe.networks.normalize import Normalize
 from toypipe.networks.speedrun import build_speedrun
-from toypipe.params.schema import Speedrun, Torchvision, Toy
+from toypipe.params.schema import Model, Speedrun, Torchvision, Toy
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,7 @@ class Shape:
     classes: int  # number of its outputs
 
 
-def build_model(
-    params: Toy | Torchvision | Speedrun, shape: Shape, normalize: Normalize, seed: int
-) -> nn.Module:
+def build_model(params: Model, shape: Shape, normalize: Normalize, seed: int) -> nn.Module:
     """Build a network whose first layer is `normalize` and whose weights the seed decides.
 
     It maps uint8 images (N, 3, size, size) to logits (N, classes), on the CPU, in float32 and
@@ -42,9 +40,7 @@ def build_model(
     return model.to(memory_format=torch.channels_last)
 
 
-def rebuild_model(
-    params: Toy | Torchvision | Speedrun, shape: Shape, weights: Mapping[str, Tensor]
-) -> nn.Module:
+def rebuild_model(params: Model, shape: Shape, weights: Mapping[str, Tensor]) -> nn.Module:
     """Build a network around the weights of one that `build_model` has built.
 
     Until the weights are known to fit, parameters are on torch's device `meta`, which gives them a
@@ -71,7 +67,7 @@ def rebuild_model(
     return model
 
 
-def _network(params: Toy | Torchvision | Speedrun, shape: Shape) -> nn.Module:
+def _network(params: Model, shape: Shape) -> nn.Module:
     match params:
         case Toy():
             return _toy(shape)

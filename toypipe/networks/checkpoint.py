@@ -13,7 +13,7 @@ from toypipe.data.files import DAMAGED, load_archive, save_archive
 from toypipe.data.split import are_names
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, rebuild_model
-from toypipe.params.schema import Section, Speedrun, Torchvision, Toy
+from toypipe.params.schema import Model, Section
 
 FORMAT = 1
 
@@ -28,7 +28,7 @@ class Header(Section):
     """What a checkpoint holds besides its weights; the fields are those of `Classifier`."""
 
     format: Literal[1]
-    model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
+    model: Model
     size: Annotated[int, Field(ge=8, le=1024)]
     classes: Annotated[list[str], Field(min_length=1), AfterValidator(_names)]
 
@@ -38,7 +38,7 @@ class Classifier:
     """A network, and what its inputs and outputs mean."""
 
     model: nn.Module  # normalises uint8 images (N, 3, size, size), and maps to logits (N, classes)
-    params: Toy | Torchvision | Speedrun  # which network it is
+    params: Model  # which network it is
     size: int  # width and height of its images, in pixels
     classes: list[str]  # the name of each output
 

@@ -121,6 +121,9 @@ class Speedrun(Section):
     """Start each convolution with its first filters passing their input through unchanged."""
 
 
+Model = Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
+
+
 class PlainSgd(Section):
     """The fields of stochastic gradient descent (torch.optim.SGD)."""
 
@@ -222,7 +225,7 @@ class TrainParams(Section):
     """
     precision: Literal["float32", "bfloat16"]
     """Number type of forward and backward pass (TF32 is off); weights are always float32."""
-    model: Annotated[Toy | Torchvision | Speedrun, Field(discriminator="name")]
+    model: Model
     """The network."""
     start: Annotated[str, Field(min_length=1)]
     """First weights: `fresh`, `imagenet` (torchvision's, IMAGENET1K_V1) or a checkpoint.pt's.
