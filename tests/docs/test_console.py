@@ -21,6 +21,7 @@ import pytest
 import typer
 from dvc.cli.parser import get_main_parser
 
+from blocks import BLOCK, words
 from conftest import Project
 from stages.cli import app
 from synthetic import ROOT, make_folder
@@ -30,11 +31,6 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
     *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "reference.md"),
 ]
-BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$",
-    re.MULTILINE | re.DOTALL,
-)
-NUMBER = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{7,}\b|-?\d[\d.,]*(?:e-?\d+)?")
 SKIPPED = re.compile(r"didn't change, skipping|^$")
 """What DVC says of stages that are up to date."""
 REDIRECTED = re.compile(r"\d?>\S+")
@@ -79,11 +75,6 @@ def _commands(kind: str, text: str) -> Iterator[Command]:
             yield Command(command, shown)
     else:
         yield from (Command(line, []) for line in text.splitlines())
-
-
-def words(line: str) -> str:
-    """Return a line without its numbers and hashes, and without the width of its columns."""
-    return " ".join(NUMBER.sub("#", line).split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

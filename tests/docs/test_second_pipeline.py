@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from docs.test_console import BLOCK, words
+from blocks import BLOCK, words
 from synthetic import ROOT
 
 
