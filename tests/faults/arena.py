@@ -115,7 +115,7 @@ SIZE = 24  # pixels, of parameters B
 LEARNED = "data/pretrained/checkpoint.pt"
 FROM_A_TO_B = (
     ("size: 16 ", f"size: {SIZE} "),
-    ("epochs: 2 ", "epochs: 60 "),
+    ("epochs: 2 ", "epochs: 50 "),
     ("patience: 0 ", "patience: 35 "),
     ("start: fresh ", f"start: {LEARNED} "),
     ("lr: 0.01\n", "lr: 0.02\n"),

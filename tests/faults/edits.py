@@ -104,9 +104,10 @@ def edits(arena: Arena) -> list[Edit]:
         and (below := [root / name] if name.endswith(".py") else [*(root / name).glob("*.py")])
     ]
     found = [
-        Edit(stage, "params.yaml", change)
+        # The checkpoint to start from fits no other size.
+        Edit(stage, "params.yaml", change, runs=section != "prepare")
         for stage in ("prepare", "train", "evaluate")
-        for change in PARAMS_EDITS.values()
+        for section, change in PARAMS_EDITS.items()
     ]
     found += [Edit("train", name, comment, harmless=True) for name in modules]
     found += [
