@@ -67,7 +67,9 @@ class Task:
         return network
 
     def mark(self) -> None:
-        """Note the time."""
+        """Note the time; when the timed part begins, after all that the device was given before."""
+        if self.device.type == "cuda" and len(self.marks) == self.steps // WARM_UP:
+            torch.cuda.synchronize()
         self.marks.append(time.time())
 
     def end(self) -> None:

@@ -14,7 +14,7 @@ from synthetic import PARAMS, ROOT, make_folder
 
 
 def clean_environment() -> None:
-    """Run every command on one thread, with this environment's tools, untouched by the user's."""
+    """Run every command on one thread of the CPU, with this environment's tools, not the user's."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "DVC_", "TOYPIPE_", "GIT_")):
             del os.environ[name]
@@ -23,6 +23,7 @@ def clean_environment() -> None:
     os.environ.update(
         PATH=os.pathsep.join([bin_folder, os.environ["PATH"]]),
         OMP_NUM_THREADS="1",
+        TOYPIPE_DEVICE="cpu",  # where there is a GPU, its own tests name it
         DVC_NO_ANALYTICS="1",
         GIT_AUTHOR_NAME="tests",
         GIT_AUTHOR_EMAIL="tests@example.org",

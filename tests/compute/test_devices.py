@@ -1,9 +1,11 @@
 """Devices: the one that is asked for, or a plain refusal."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from toypipe.compute import DeviceName
+from toypipe.compute import DeviceName, devices
 from toypipe.compute.devices import describe, explained, pick_device
 from toypipe.errors import ToypipeError
 
@@ -70,3 +72,31 @@ def test_what_decides_the_bits_is_described() -> None:
     assert described["threads"] == str(torch.get_num_threads())
     assert described["torch"] == torch.__version__
     assert torch.backends.cpu.get_cpu_capability() in described["cpu"]
+
+
+def test_a_gpu_that_torch_cannot_use_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that is too old is no reason to train on the CPU in silence."""
+    driver = tmp_path / "nvidiactl"
+    driver.touch()
+    monkeypatch.setattr(devices, "NVIDIA", driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+
+    with pytest.raises(ToypipeError, match=r"CUDA 13\.0, finds no GPU: the driver"):
+        pick_device("auto")
+    assert pick_device("cpu").type == "cpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert pick_device("auto").type in {"cpu", "mps"}
+
+
+def test_what_decides_the_bits_of_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its model, cuDNN, the workspace of cuBLAS, and whether TF32 is forced."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    found = describe(torch.device("cuda"))
+
+    assert found["device"] == "NVIDIA H100"
+    assert found["tf32"] == "1"
+    assert {"cudnn", "workspace"} <= found.keys()

@@ -14,6 +14,8 @@ from torch.utils import deterministic
 from toypipe.compute import DeviceName, distributed
 from toypipe.errors import ToypipeError
 
+NVIDIA = Path("/dev/nvidiactl")  # there, where a driver of NVIDIA is loaded
+
 
 def pick_device(name: DeviceName) -> torch.device:
     """Find a device and make its arithmetic exact and repeatable.
@@ -28,6 +30,8 @@ def pick_device(name: DeviceName) -> torch.device:
         "cpu": True,
     }
     if name == "auto":
+        if not available["cuda"]:
+            _refuse_idle_gpu()
         name = next(known for known in ("cuda", "mps", "cpu") if available[known])
     if not available[name]:
         found = ", ".join(known for known in available if available[known])
@@ -51,6 +55,20 @@ def pick_device(name: DeviceName) -> torch.device:
     return torch.device(name)
 
 
+def _refuse_idle_gpu() -> None:
+    """Raise ToypipeError if there is a GPU that torch was built for, but cannot use.
+
+    That is what a driver older than torch's CUDA looks like: no error, and a training on the CPU.
+    """
+    hidden = "CUDA_VISIBLE_DEVICES" in os.environ
+    if torch.version.cuda and NVIDIA.exists() and not hidden:
+        raise ToypipeError(
+            f"this machine has an NVIDIA driver, but torch {torch.__version__}, built for CUDA"
+            f" {torch.version.cuda}, finds no GPU: the driver may be too old (`nvidia-smi` shows"
+            " it). Update it, or choose --device cpu (TOYPIPE_DEVICE=cpu)"
+        )
+
+
 def _keep_freed_memory() -> None:
     """Let glibc keep the memory of large freed tensors for the next ones.
 
@@ -65,8 +83,18 @@ def _keep_freed_memory() -> None:
 
 def describe(device: torch.device) -> dict[str, str]:
     """Return what decides the bits of a result besides parameters, data and code."""
+    on_cuda = {}
+    if device.type == "cuda":
+        on_cuda = {
+            "device": torch.cuda.get_device_name(device),
+            "cudnn": str(torch.backends.cudnn.version()),
+            "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""),
+            "tf32": os.environ.get("NVIDIA_TF32_OVERRIDE", ""),
+        }
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": device.type,
+        **on_cuda,
+        # Weights and whitening are made on the CPU.
         "cpu": f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
         "processes": str(distributed.world_size()),
         "threads": str(torch.get_num_threads()),

@@ -1,8 +1,26 @@
 """Batch norm over the images of all processes."""
 
+from typing import Any
+
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; of each gradient too. torch deprecates its own."""
+
+    @staticmethod
+    def forward(_: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
@@ -25,11 +43,11 @@ class SyncBatchNorm(nn.BatchNorm2d):
             return super().forward(maps)
         values = maps.float()
         ones = values.new_full((1,), values.numel() / self.num_features)
-        total = all_reduce(torch.cat([values.sum((0, 2, 3)), ones]))
+        total = _Sum.apply(torch.cat([values.sum((0, 2, 3)), ones]))
         count = total[-1].detach()
         mean = total[:-1] / count
         centred = values - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _Sum.apply(centred.square().sum((0, 2, 3))) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight / (variance + self.eps).sqrt()
         normed: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
