@@ -1,0 +1,89 @@
+"""When a step is warmed up, captured and replayed, against a stand-in for torch.cuda."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from toypipe.compute.cuda_graph import WARM_UP, captured
+
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return what is asked of the stand-in, in order."""
+    asked: list[str] = []
+
+    class Graph:
+        def replay(self) -> None:
+            asked.append("replay")
+
+    class Stream:
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def wait_stream(self, _: Any) -> None:
+            asked.append("wait")
+
+    @contextmanager
+    def within(name: str) -> Iterator[None]:
+        asked.append(name)
+        yield
+        asked.append(f"end of {name}")
+
+    stand_in = SimpleNamespace(
+        CUDAGraph=Graph,
+        Stream=Stream,
+        current_stream=Stream,
+        stream=lambda _: within("side stream"),
+        graph=lambda _, **__: within("capture"),
+    )
+    monkeypatch.setattr("toypipe.compute.cuda_graph.torch.cuda", stand_in)
+    return asked
+
+
+def test_a_step_is_warmed_up_captured_once_and_then_replayed(log: list[str]) -> None:
+    """The capture computes nothing, so it is followed by a replay."""
+
+    def step(_: int, __: int) -> Tensor:
+        log.append("step")
+        return torch.zeros(())
+
+    whole_step = captured(step, CUDA)
+    for _ in range(WARM_UP + 3):
+        whole_step(32, 8)
+
+    warm = ["wait", "side stream", "step", "end of side stream", "wait"]
+    assert log == warm * WARM_UP + ["capture", "step", "end of capture"] + ["replay"] * 3
+
+
+@pytest.mark.usefixtures("log")
+def test_each_number_and_size_of_images_has_a_graph_of_its_own() -> None:
+    """A shorter last batch, and larger images, are warmed up anew."""
+    seen: list[tuple[int, int]] = []
+
+    def step(count: int, size: int) -> Tensor:
+        seen.append((count, size))
+        return torch.zeros(())
+
+    whole_step = captured(step, CUDA)
+    for _ in range(9):
+        for kind in ((32, 8), (5, 8), (32, 16)):
+            whole_step(*kind)
+
+    assert all(seen.count(kind) == WARM_UP + 1 for kind in set(seen))
+    assert len(set(seen)) == 3
+
+
+def test_the_step_itself_runs_on_a_cpu() -> None:
+    """There is nothing to capture."""
+
+    def step(_: int, __: int) -> Tensor:
+        return torch.zeros(())
+
+    assert captured(step, torch.device("cpu")) is step
