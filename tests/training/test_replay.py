@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -61,6 +61,11 @@ class Record(TorchDispatchMode):
         return value if isinstance(value, int | float | bool | str | type(None)) else str(value)
 
 
+def _has_memory(value: Any) -> bool:
+    """Tell tensors with memory of their own from what other tests may have left."""
+    return type(value) in (Tensor, nn.Parameter) and value.layout == torch.strided
+
+
 def steps(choice: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[Any]]:
     """Return the operations of two steps of the same kind."""
     params = make_train_params(*CHOICES[choice], "train.batch_size=4")
@@ -74,9 +79,7 @@ def steps(choice: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list
         def run(count: int, size: int) -> Tensor:
             number = len(records)
             if number == FIRST:
-                held.extend(
-                    each for each in gc.get_objects() if type(each) in (Tensor, torch.nn.Parameter)
-                )
+                held.extend(filter(_has_memory, gc.get_objects()))
             places = dict.fromkeys(each.untyped_storage().data_ptr() for each in held)
             records.append(Record({place: i for i, place in enumerate(places)}))
             with records[-1]:
