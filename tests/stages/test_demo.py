@@ -15,7 +15,7 @@ def test_the_demo_learns_the_digits_and_leaves_the_project_as_it_was(tmp_path: P
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     # -o: this environment is the one to use; a clone has none.
-    command = ["make", "-o", ".venv/.ready", "demo"]
+    command = ["make", "--no-print-directory", "-o", ".venv/.ready", "demo"]
     shown = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True).stdout
     status = ["git", "-C", str(clone), "status", "--porcelain"]
     reports = clone / ".toypipe/demo/data/reports"
