@@ -24,8 +24,9 @@ from statistics import median
 from ruamel.yaml import YAML
 from torch import nn
 
+from toypipe.params.data_sets import Folder
 from toypipe.params.file import read_params
-from toypipe.params.schema import Folder, Params
+from toypipe.params.schema import Params
 
 ROOT = Path(__file__).parents[1]
 

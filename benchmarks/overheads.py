@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from toypipe.params.schema import Cifar10, PrepareParams
+from toypipe.params.data_sets import Cifar10
+from toypipe.params.schema import PrepareParams
 from toypipe.pipeline.stage import Stage
 
 TO_THE_FIRST_STEP = """

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from toypipe.data.listing import list_images
 from toypipe.errors import ToypipeError, printable
+from toypipe.params.data_sets import Folder, SplitFolder
 from toypipe.params.rules import require_fit
-from toypipe.params.schema import Folder, Params, SplitFolder
+from toypipe.params.schema import Params
 from toypipe.pipeline.stage import Reads, Stage, Writes
 
 

@@ -7,8 +7,9 @@ from toypipe.data.digits import read_digits
 from toypipe.data.folder import read_folder
 from toypipe.data.published import published, read_published
 from toypipe.data.split import save_split
+from toypipe.params.data_sets import Digits, Folder, SplitFolder
 from toypipe.params.rules import require_fit
-from toypipe.params.schema import Digits, Folder, PrepareParams, SplitFolder
+from toypipe.params.schema import PrepareParams
 from toypipe.pipeline.inputs import find_raw
 from toypipe.pipeline.progress import show_download
 from toypipe.pipeline.stage import Stage, Writes
@@ -37,12 +38,8 @@ def run(
             stage.require_listed("prepare.dataset.path", Path(dataset.path))
             splits = read_folder(dataset)
         case dataset:
-            entry = published(dataset)
-            if url and entry.variable:
-                (archive,) = entry.files
-                entry = entry._replace(files=(archive._replace(urls=(url,)),))
-            names = [*(file.name for file in entry.files), entry.extracted or entry.files[0].name]
-            splits = read_published(entry, find_raw(raw, *names), show_download)
+            entry = published(dataset, url)
+            splits = read_published(entry, find_raw(raw, *entry.names), show_download)
     training, testing = splits
     if "DVC_STAGE" in os.environ:  # `train` follows, and DVC removes its outputs before it runs
         require_fit(

@@ -24,7 +24,8 @@ from toypipe.data.listing import split_classes
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
-from toypipe.params.schema import Folder, PrepareParams, SplitFolder
+from toypipe.params.data_sets import Folder, SplitFolder
+from toypipe.params.schema import PrepareParams
 from toypipe.pipeline.stage import Stage
 
 SIZE = 8  # pixels
@@ -526,3 +527,10 @@ def test_pixels_of_unknown_range_are_refused(tmp_path: Path, dtype: type[np.gene
 
     with pytest.raises(ToypipeError, match=r"a\.tiff cannot be read as an image: its pixels"):
         read_picture(tmp_path / "a.tiff", SIZE)
+
+
+def test_eps_is_refused(tmp_path: Path) -> None:
+    """Pillow would run it as a program, where Ghostscript is installed."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    with pytest.raises(ToypipeError, match=r"a\.eps cannot be .* EPS, which is a program"):
+        read_picture(tmp_path / "a.eps", SIZE)

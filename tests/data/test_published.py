@@ -24,7 +24,8 @@ from toypipe.data import download, published
 from toypipe.data.published import Watch, read_published
 from toypipe.data.split import Split, load_split
 from toypipe.errors import ToypipeError
-from toypipe.params.schema import Cifar10, PrepareParams
+from toypipe.params.data_sets import Cifar10
+from toypipe.params.schema import PrepareParams
 from toypipe.pipeline.stage import Stage
 
 ((ARCHIVE, _, ARCHIVE_MD5, MIRRORS),) = published.CIFAR10.files

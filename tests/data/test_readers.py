@@ -30,8 +30,9 @@ from toypipe.data.pictures import read_picture
 from toypipe.data.published import Published, published, read_published
 from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
+from toypipe.params.data_sets import Cifar100, Imagenette
 from toypipe.params.rules import CLASSES, IMAGES, KNOWN, SIZE
-from toypipe.params.schema import Cifar100, Imagenette, PrepareParams
+from toypipe.params.schema import PrepareParams
 from toypipe.pipeline.stage import Stage
 
 RANDOM = np.random.default_rng(0)

@@ -20,8 +20,9 @@ from parameter_files import (
 from pydantic import BaseModel, ValidationError
 
 from synthetic import ROOT
+from toypipe.params.data_sets import Folder, SplitFolder
 from toypipe.params.file import read_params
-from toypipe.params.schema import Adam, Falling, Folder, Muon, Params, SplitFolder, Torchvision
+from toypipe.params.schema import Adam, Falling, Muon, Params, Torchvision
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,9 @@ from ruamel.yaml import YAML
 from conftest import Project
 from imagenet import publish
 from synthetic import ROOT
+from toypipe.params.data_sets import Folder, SplitFolder
 from toypipe.params.file import read_params
-from toypipe.params.schema import Folder, Params, SplitFolder
+from toypipe.params.schema import Params
 from toypipe.pipeline.stage import Reads, Writes
 
 PIPELINE = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")

@@ -12,15 +12,13 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
+        total = tensor.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(_: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
+    def backward(_: Any, gradient: Tensor) -> Any:
+        return _Sum.apply(gradient)
 
 
 class SyncBatchNorm(nn.BatchNorm2d):

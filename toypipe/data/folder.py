@@ -6,7 +6,7 @@ from toypipe.data.listing import list_images
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
-from toypipe.params.schema import Folder, SplitFolder
+from toypipe.params.data_sets import Folder, SplitFolder
 
 SHOWN = 10  # problems to list; the others are counted
 

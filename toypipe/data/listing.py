@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from toypipe.errors import ToypipeError
-from toypipe.params.schema import Folder, SplitFolder
+from toypipe.params.data_sets import Folder, SplitFolder
 
 # The target of a link by which DVC, with `cache.type symlink`, puts a file of its cache in place.
 CACHED = re.compile(r"[/\\][0-9a-f]{2}[/\\][0-9a-f]{30}$")

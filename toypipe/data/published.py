@@ -9,7 +9,7 @@ from toypipe.data.download import download, has_digest
 from toypipe.data.readers import read_cifar, read_fashion_mnist, read_imagenette, read_svhn
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
-from toypipe.params.schema import Cifar10, Cifar100, FashionMnist, Imagenette, Svhn
+from toypipe.params.data_sets import Cifar10, Cifar100, Downloaded, FashionMnist, Imagenette, Svhn
 
 Watch = Callable[[Iterator[int], int, str], Iterator[int]]
 
@@ -33,6 +33,11 @@ class Published(NamedTuple):
     """Its reader: takes the folder for downloads and the files that are complete in it."""
     extracted: str = ""  # the folder in its archive, which does as well, as its files are checked
     variable: str = ""  # of the environment, in which users may name another source
+
+    @property
+    def names(self) -> list[str]:
+        """What in the folder for downloads shows that it is the right one."""
+        return [*(file.name for file in self.files), *filter(None, [self.extracted])]
 
 
 CIFAR10 = Published(
@@ -107,9 +112,12 @@ IMAGENETTES = {
 """The archives of Imagenette, by the largest size of images that each is used for."""
 
 
-def published(dataset: Cifar10 | Cifar100 | FashionMnist | Svhn | Imagenette) -> Published:
-    """Return the entry of a data set."""
+def published(dataset: Downloaded, url: str | None = None) -> Published:
+    """Return the entry of a data set; `url` replaces the sources of CIFAR-10."""
     match dataset:
+        case Cifar10() if url:
+            (archive,) = CIFAR10.files
+            return CIFAR10._replace(files=(archive._replace(urls=(url,)),))
         case Cifar10():
             return CIFAR10
         case Cifar100():
@@ -119,12 +127,12 @@ def published(dataset: Cifar10 | Cifar100 | FashionMnist | Svhn | Imagenette) ->
         case Svhn():
             return SVHN
         case Imagenette(size=size):
-            archive = IMAGENETTES[min(most for most in IMAGENETTES if size <= most)]
-            url = f"https://s3.amazonaws.com/fast-ai-imageclas/{archive[0]}"
+            name, length, md5 = IMAGENETTES[min(most for most in IMAGENETTES if size <= most)]
+            source = f"https://s3.amazonaws.com/fast-ai-imageclas/{name}"
             return Published(
                 "Imagenette",
                 "https://github.com/fastai/imagenette",
-                (File(*archive, (url,)),),
+                (File(name, length, md5, (source,)),),
                 partial(read_imagenette, size=size),
             )
 

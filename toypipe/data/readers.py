@@ -121,21 +121,23 @@ def read_imagenette(_: Path, archives: list[Path], size: int) -> tuple[Split, Sp
     """
     from torchvision.datasets import Imagenette
 
+    if not archives:
+        return None
+    (archive,) = archives
+    kind = {"imagenette2": "full", "imagenette2-320": "320px"}[archive.stem]
     splits = []
-    for archive in archives:
-        kind = {"imagenette2": "full", "imagenette2-320": "320px"}[archive.stem]
-        with TemporaryDirectory(prefix="toypipe-") as scratch:
-            known = re.compile(rf"{archive.stem}/(train|val)/\w+/\w+\.JPEG").fullmatch
-            _extract(archive, Path(scratch), known)
-            for half in ("train", "val"):
-                files = Imagenette(scratch, half, kind, loader=Path)
-                pixels = np.empty((len(files), size, size, 3), np.uint8)
-                labels = torch.empty(len(files), dtype=torch.int64)
-                for i in range(len(files)):
-                    path, labels[i] = files[i]
-                    pixels[i] = read_picture(path, size).numpy()
-                splits.append(_split(pixels, labels, [names[0] for names in files.classes]))
-    return (splits[0], splits[1]) if splits else None
+    with TemporaryDirectory(prefix="toypipe-") as scratch:
+        known = re.compile(rf"{archive.stem}/(train|val)/\w+/\w+\.JPEG").fullmatch
+        _extract(archive, Path(scratch), known)
+        for half in ("train", "val"):
+            files = Imagenette(scratch, half, kind, loader=Path)
+            pixels = np.empty((len(files), size, size, 3), np.uint8)
+            labels = torch.empty(len(files), dtype=torch.int64)
+            for i in range(len(files)):
+                path, labels[i] = files[i]
+                pixels[i] = read_picture(path, size).numpy()
+            splits.append(_split(pixels, labels, [names[0] for names in files.classes]))
+    return splits[0], splits[1]
 
 
 def _split(pixels: np.ndarray, labels: Tensor, classes: list[str]) -> Split:

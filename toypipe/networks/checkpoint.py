@@ -13,7 +13,8 @@ from toypipe.data.files import DAMAGED, load_archive, save_archive
 from toypipe.data.split import are_names
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, rebuild_model
-from toypipe.params.schema import Model, Section
+from toypipe.params.schema import Model
+from toypipe.params.section import Section, Width
 
 FORMAT = 1
 
@@ -29,7 +30,7 @@ class Header(Section):
 
     format: Literal[1]
     model: Model
-    size: Annotated[int, Field(ge=8, le=1024)]
+    size: Width
     classes: Annotated[list[str], Field(min_length=1), AfterValidator(_names)]
 
 
