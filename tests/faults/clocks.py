@@ -1,6 +1,5 @@
 """A clock that is set while a training runs, by libfaketime; skipped where it is not installed."""
 
-import shutil
 import signal
 import time
 from functools import partial
@@ -42,11 +41,7 @@ def clock_set(arena: Arena, random: Random, step: str, *, stopped: bool) -> Tall
     listed = subject.end("python", "-m", "stages", "runs", **environment)
     tally.outputs = len(wrong) + (code != 0) + (listed != 0)
     tally.litter, tally.tracebacks = len(subject.litter()), subject.printed.count("Traceback")
-    if tally.good:
-        shutil.rmtree(subject.path)
-    else:
-        tally.notes.append(f"{what}: {wrong}\n{subject.printed[-2000:]}")
-    return tally
+    return tally.close(subject.path, f"{what}: {wrong}\n{subject.printed[-2000:]}")
 
 
 def cases(_: Arena) -> list[Case]:

@@ -1,7 +1,6 @@
 """Bad files: damaged inputs of a stage, and a damaged state of a training."""
 
 import re
-import shutil
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -41,11 +40,7 @@ def bad_input(arena: Arena, random: Random, stage: str, file: str, corruption: s
     tally.outputs += code == 2 and not re.fullmatch(
         r"(?s).*^error: (?!.*\n\n).{20,600}", subject.printed, re.MULTILINE
     )
-    if tally.good:
-        shutil.rmtree(subject.path)
-    else:
-        tally.notes.append(f"{what}\n{subject.printed[-2000:]}")
-    return tally
+    return tally.close(subject.path, f"{what}\n{subject.printed[-2000:]}")
 
 
 def bad_state(arena: Arena, random: Random, file: str, corruption: str) -> Tally:

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import shutil
 import time
 from functools import partial
 from random import Random
@@ -46,11 +45,7 @@ def stubborn(arena: Arena, random: Random, kind: str) -> Tally:
             tally.outputs += (not said) != (target.exists() and target.read_bytes() == CONTENT)
         tally.outputs += bool(said) + (time.monotonic() - start > HANGS)
     tally.litter = len(list(target.parent.iterdir())) - 1
-    if tally.good:
-        shutil.rmtree(folder)
-    else:
-        tally.notes.append(f"{kinds}: {time.monotonic() - start:.1f} s, {said or 'done'}")
-    return tally
+    return tally.close(folder, f"{kinds}: {time.monotonic() - start:.1f} s, {said or 'done'}")
 
 
 def cases(_: Arena) -> list[Case]:

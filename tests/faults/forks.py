@@ -89,8 +89,4 @@ def settle(
     bad += [f"then exit code {again}"] * (again != 0) + differing(subject.files(), wanted)
     tally.outputs, tally.litter = len(bad), len(subject.litter())
     tally.tracebacks = subject.printed.count("Traceback")
-    if tally.good:
-        shutil.rmtree(subject.path)
-    else:
-        tally.notes.append(f"{what}: {'; '.join(bad)}\n{subject.printed[-3000:]}")
-    return tally
+    return tally.close(subject.path, f"{what}: {'; '.join(bad)}\n{subject.printed[-3000:]}")

@@ -1,7 +1,6 @@
 """What a fault has cost: the next run goes on undisturbed, and all is compared with the truth."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,12 +82,8 @@ def judge(
     tally.orphans += subject.orphans()
     tally.outputs, tally.litter = len(bad), len(litter)
     tally.tracebacks = subject.printed.count("Traceback")
-    if tally.good:
-        shutil.rmtree(subject.path)
-    else:
-        place = "; ".join([*wrong, *bad, *litter])
-        tally.notes.append(f"{what}: {place}\n{subject.printed[-3000:]}")
-    return tally
+    place = "; ".join([*wrong, *bad, *litter])
+    return tally.close(subject.path, f"{what}: {place}\n{subject.printed[-3000:]}")
 
 
 def is_temporary(name: str) -> bool:

@@ -1,6 +1,5 @@
 """Standard streams that are closed, full or unread: the exit code is that of the command."""
 
-import shutil
 from functools import partial
 from random import Random
 
@@ -40,11 +39,9 @@ def redirected(arena: Arena, _: Random, redirection: str, command: str) -> Tally
     bad += differing(subject.files(), arena.truth.files)
     tracebacks = subject.printed.count("Traceback") + subject.printed.count("Exception ignored")
     tally = Tally(1, outputs=len(bad), tracebacks=tracebacks, litter=len(subject.litter()))
-    if tally.good:
-        shutil.rmtree(subject.path)
-    else:
-        tally.notes.append(f"{redirection.format(command)}: {bad}\n{subject.printed[-1000:]}")
-    return tally
+    return tally.close(
+        subject.path, f"{redirection.format(command)}: {bad}\n{subject.printed[-1000:]}"
+    )
 
 
 def cases(_: Arena) -> list[Case]:

@@ -1,8 +1,10 @@
 """What is counted, and the table of it."""
 
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 
 GONE_AFTER = 5.0  # seconds in which a stage must have ended that nobody waits for
 
@@ -37,6 +39,14 @@ class Tally:
         """Add another's figures to one's own."""
         for name in (f.name for f in fields(self)):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
+
+    def close(self, folder: Path, note: str) -> "Tally":
+        """Delete the folder of a fault that did no damage; else keep it, and note what happened."""
+        if self.good:
+            shutil.rmtree(folder)
+        else:
+            self.notes.append(note)
         return self
 
     def row(self, kind: str) -> str:
