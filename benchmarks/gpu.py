@@ -16,8 +16,11 @@ network. Ends with 2 where there is no GPU, and with 1 if a part failed.
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from importlib.util import find_spec
@@ -63,21 +66,19 @@ def run(part: Part, seconds: float) -> dict[str, object]:
     command = [sys.executable, *([first] if first == "-m" else [str(HERE / first)]), *others]
     start = time.monotonic()
     problem = ""
-    try:
-        done = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, cwd=HERE.parent, stdout=output, stderr=output, start_new_session=True
         )
-        printed = done.stdout
-        if done.returncode != 0:
-            problem = f"ended with {done.returncode}"
-    except subprocess.TimeoutExpired as error:
-        printed = (error.stdout or b"").decode(errors="replace")
-        problem = f"took longer than {seconds:.0f} s"
+        try:
+            if process.wait(seconds) != 0:
+                problem = f"ended with {process.returncode}"
+        except subprocess.TimeoutExpired:
+            problem = f"took longer than {seconds:.0f} s"
+            os.killpg(process.pid, signal.SIGKILL)  # with all that it has started
+            process.wait()
+        output.seek(0)
+        printed = output.read().decode(errors="replace")
     return {"seconds": round(time.monotonic() - start, 1), "problem": problem, "printed": printed}
 
 
