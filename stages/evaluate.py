@@ -5,8 +5,8 @@ from pathlib import Path
 
 from toypipe.compute import DeviceName, distributed
 from toypipe.compute.devices import pick_device
+from toypipe.compute.memory import load_or_open
 from toypipe.data.files import csv_bytes, json_bytes
-from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.drawing import draw_confusion, draw_mistakes
 from toypipe.evaluation.metrics import (
@@ -44,7 +44,7 @@ def run(
     """
     target = pick_device(device)
     with distributed.process_group(target), locked_gpu(target):
-        classifier, split = load_checkpoint(checkpoint, target), load_split(test_images)
+        classifier, split = load_checkpoint(checkpoint, target), load_or_open(test_images)
         logits = classify(classifier, split, batch_size=params.batch_size, views=params.views)
         if distributed.rank() > 0:
             return None

@@ -36,7 +36,7 @@ def run(
             splits = read_digits()
         case Folder() | SplitFolder() as dataset:
             stage.require_listed("prepare.dataset.path", Path(dataset.path))
-            splits = read_folder(dataset)
+            splits = read_folder(dataset, scratch=train.parent)
         case dataset:
             entry = published(dataset, url)
             splits = read_published(entry, find_raw(raw, *entry.names), show_download)

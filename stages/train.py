@@ -8,8 +8,10 @@ from torch import nn
 
 from toypipe.compute import DeviceName, distributed
 from toypipe.compute.devices import describe, explained, pick_device
+from toypipe.compute.memory import load_or_open
 from toypipe.data.files import csv_bytes, json_bytes
-from toypipe.data.split import Split, load_split
+from toypipe.data.split import Split, StoredSplit
+from toypipe.data.stored import StoredImages
 from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model, require_size
 from toypipe.networks.checkpoint import Classifier, save_checkpoint
@@ -68,7 +70,9 @@ def run(
         claimed(values, describe(target)) as folder,
         locked_gpu(target),
     ):
-        split = load_split(train_images)
+        split = load_or_open(train_images, target)
+        if isinstance(split.images, StoredImages):
+            folder.say(f"there is no room for the images in memory: they stay in {train_images}")
         require_fit(
             params,
             size=split.size,
@@ -127,7 +131,7 @@ def _learned(stage: Stage, params: TrainParams, weights: Path) -> Learned | None
 def _build(
     stage: Stage,
     params: TrainParams,
-    training: Split,
+    training: Split | StoredSplit,
     learned: Learned | None,
     device: torch.device,
 ) -> TrainingState:
@@ -144,7 +148,7 @@ def _build(
     return begin(model.to(device), params)
 
 
-def _require_batches(model: nn.Module, training: Split, params: TrainParams) -> None:
+def _require_batches(model: nn.Module, training: Split | StoredSplit, params: TrainParams) -> None:
     """Refuse a last batch that is too small for batch norm, or for the number of processes."""
     others = count_batches(len(training), params.batch_size) - 1
     smallest = min(len(training) - others * params.batch_size, params.batch_size)

@@ -244,14 +244,14 @@ def divided(root: Path, share: float = 0.25, seed: int = 0) -> SplitFolder:
 def refused(root: Path, params: Callable[[Path], Folder | SplitFolder] = mine) -> list[str]:
     """Return the lines of the message that refuses a folder."""
     with pytest.raises(ToypipeError) as caught:
-        read_folder(params(root))
+        read_folder(params(root), root.parent)
     return str(caught.value).splitlines()
 
 
 def test_folder_gives_images_with_the_names_of_their_classes(tmp_path: Path) -> None:
     """Every file is read once, in alphabetical order; its label is its folder's position."""
     make_folder(tmp_path, classes=("dog", "Ape", "cat"), each=3)
-    for split, half in zip(read_folder(mine(tmp_path)), ("train", "test"), strict=True):
+    for split, half in zip(read_folder(mine(tmp_path), tmp_path), ("train", "test"), strict=True):
         assert split.classes == ["Ape", "cat", "dog"]
         assert split.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
         for i, name in enumerate(split.classes):
@@ -264,7 +264,7 @@ def test_folder_gives_images_with_the_names_of_their_classes(tmp_path: Path) -> 
 
 def test_folder_gives_the_memory_that_training_wants(tmp_path: Path) -> None:
     """Images are uint8 in channels_last memory, labels int64."""
-    for split in read_folder(mine(make_folder(tmp_path))):
+    for split in read_folder(mine(make_folder(tmp_path)), tmp_path):
         assert (split.images.dtype, split.labels.dtype) == (torch.uint8, torch.int64)
         assert split.images.shape == (12, 3, SIZE, SIZE)
         assert split.images.is_contiguous(memory_format=torch.channels_last)
@@ -279,7 +279,7 @@ def test_order_of_reading_a_directory_does_not_matter(tmp_path: Path) -> None:
                 folder.mkdir(parents=True)
                 for i in order:
                     Image.new("RGB", (SIZE, SIZE), (i, 0, 0)).save(folder / f"{i}.png")
-    first, second = (read_folder(mine(tmp_path / name))[0] for name in ("a", "b"))
+    first, second = (read_folder(mine(tmp_path / name), tmp_path)[0] for name in ("a", "b"))
     assert torch.equal(first.images, second.images)
 
 
@@ -289,7 +289,7 @@ def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "train" / ".cache").mkdir()
     (tmp_path / "train" / ".DS_Store").write_bytes(b"x")
     (tmp_path / "train" / "cat" / ".DS_Store").write_bytes(b"x")
-    training, _ = read_folder(mine(tmp_path))
+    training, _ = read_folder(mine(tmp_path), tmp_path)
     assert training.classes == ["cat", "dog"]
     assert len(training) == 12
 
@@ -337,7 +337,7 @@ def test_links_that_dvc_sees_through_are_read(tmp_path: Path) -> None:
     picture.symlink_to(cached)
     (tmp_path / "mine").symlink_to(tmp_path / "elsewhere")
 
-    assert len(read_folder(mine(tmp_path / "mine"))[0]) == 12
+    assert len(read_folder(mine(tmp_path / "mine"), tmp_path)[0]) == 12
 
 
 def test_many_bad_images_are_counted(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_class_name_that_is_not_text_is_refused(tmp_path: Path) -> None:
     for half in ("train", "test"):
         (tmp_path / half / "cat").rename(tmp_path / half / os.fsdecode(b"caf\xe9"))
     with pytest.raises(ToypipeError):
-        read_folder(mine(tmp_path))
+        read_folder(mine(tmp_path), tmp_path)
 
 
 # a folder to be divided -----------------------------------------------------------------------
@@ -455,12 +455,12 @@ def test_a_divided_folder_gives_the_images_of_its_halves(tmp_path: Path) -> None
     folder = make_folder(tmp_path, each=4) / "train"
     (folder / "cat" / ".DS_Store").touch()
     listed = split_classes(folder, 0.25, 0)
-    for split, half in zip(read_folder(divided(folder)), listed, strict=True):
+    for split, half in zip(read_folder(divided(folder), tmp_path), listed, strict=True):
         files = [file for name in ("cat", "dog") for file in half[name]]
         expected = torch.stack([read_picture(file, SIZE) for file in files])
         assert torch.equal(split.images.permute(0, 2, 3, 1), expected)
         assert split.classes == ["cat", "dog"]
-    assert [len(split) for split in read_folder(divided(folder))] == [6, 2]
+    assert [len(split) for split in read_folder(divided(folder), tmp_path)] == [6, 2]
 
 
 def test_a_class_of_one_image_cannot_be_divided(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 import io
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from synthetic import BAD_NAMES, make_split
-from toypipe.data.split import Split, load_split, save_split
+from toypipe.data.split import Split, load_split, open_split, save_split
 from toypipe.errors import ToypipeError
 from toypipe.training.holdout import hold_out
+
+reads = pytest.mark.parametrize("read", [load_split, open_split])
 
 
 def _bytes(split: Split) -> bytes:
@@ -73,12 +76,13 @@ def test_equal_names_are_saved_alike(name: str) -> None:
     assert _bytes(same) == _bytes(Split(split.images, split.labels, [name, "cat"]))
 
 
-def test_a_missing_file_says_what_makes_it(tmp_path: Path) -> None:
+@reads
+def test_a_missing_file_says_what_makes_it(read: Callable[[Path], object], tmp_path: Path) -> None:
     """The message names the file and both commands."""
     path = tmp_path / "train.pt"
     expected = r"train\.pt does not exist.*toypipe prepare.*dvc repro prepare"
     with pytest.raises(ToypipeError, match=expected):
-        load_split(path)
+        read(path)
 
 
 GOOD = _bytes(make_split(7))
@@ -87,6 +91,7 @@ GOOD = _bytes(make_split(7))
 IMAGES, LABELS = make_split(7).images, make_split(7).labels
 
 
+@reads
 @pytest.mark.parametrize(
     "content",
     [
@@ -118,12 +123,14 @@ IMAGES, LABELS = make_split(7).images, make_split(7).labels
         {"images": IMAGES, "labels": LABELS[:1].expand(7), "classes": ["a", "b", "c"]},
     ],
 )
-def test_other_contents_are_refused(tmp_path: Path, content: object) -> None:
+def test_other_contents_are_refused(
+    read: Callable[[Path], object], content: object, tmp_path: Path
+) -> None:
     """A file that torch can read but that holds other contents is refused."""
     path = tmp_path / "train.pt"
     torch.save(content, path)
     with pytest.raises(ToypipeError, match=r"train\.pt .*toypipe prepare"):
-        load_split(path)
+        read(path)
 
 
 class _Mischief:
@@ -136,12 +143,13 @@ class _Mischief:
         return os.mkdir, (str(self.folder),)
 
 
-def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
+@reads
+def test_code_in_a_file_is_not_run(read: Callable[[Path], object], tmp_path: Path) -> None:
     """A pickle that would act when it is read is refused, and does not act."""
     path, trace = tmp_path / "train.pt", tmp_path / "trace"
     path.write_bytes(pickle.dumps(_Mischief(trace), protocol=2))
     with pytest.raises(ToypipeError, match=r"train\.pt .*toypipe prepare"):
-        load_split(path)
+        read(path)
 
     assert not trace.exists()
 

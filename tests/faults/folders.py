@@ -58,7 +58,7 @@ def _prepare() -> str:
 
 def _are_true() -> bool:
     """Tell whether the outputs hold the images that lie in the folder."""
-    wanted = read_folder(read_params(PARAMS, []).prepare.dataset)  # type: ignore[arg-type]
+    wanted = read_folder(read_params(PARAMS, []).prepare.dataset, Path())  # type: ignore[arg-type]
     found = map(load_split, OUTPUTS)
     return all(
         one.images.equal(other.images) and one.labels.equal(other.labels)

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from conftest import Project
 from imagenet import publish
 from stages import check, train
 from synthetic import PARAMS, make_network_params, make_split
-from toypipe.data.split import load_split, save_split
+from toypipe.compute.memory import load_or_open
+from toypipe.data.split import save_split
 from toypipe.errors import InputsChangedError, ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier, save_checkpoint
@@ -121,11 +123,11 @@ def test_the_checkpoint_is_part_of_what_names_a_run() -> None:
 def test_a_checkpoint_that_changes_meanwhile_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As every input is, although only the parameter names it."""
 
-    def load_and_edit(path: Path) -> object:
+    def load_and_edit(*where: Any) -> object:
         write_start(seed=3)
-        return load_split(path)
+        return load_or_open(*where)
 
-    monkeypatch.setattr(train, "load_split", load_and_edit)
+    monkeypatch.setattr(train, "load_or_open", load_and_edit)
     with pytest.raises(InputsChangedError, match=f"{START} was edited"):
         run(f"train.start={START}")
 

@@ -1,6 +1,7 @@
 """Batches: every image once an epoch, augmented, decided by seed and epoch alone."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from synthetic import make_split
-from toypipe.data.split import Split
+from toypipe.data.split import Split, open_split, save_split
 from toypipe.params.schema import Augment
 from toypipe.training.augment import mix
 from toypipe.training.batches import Batches, draw_order
@@ -297,3 +298,28 @@ def test_balanced_batches_take_that_order() -> None:
 
     assert torch.equal(images[:, 0, 0, 0].long(), order)
     assert torch.equal(labels, uneven[order])
+
+
+@pytest.mark.parametrize("augment", [PLAIN, AUGMENTED, CUT, MIXED])
+@pytest.mark.parametrize(("size", "parts"), [(7, 1), (13, 1), (39, 1), (8, 2), (7, 3)])
+def test_images_in_a_file_make_the_same_batches(
+    augment: Augment, size: int, parts: int, tmp_path: Path
+) -> None:
+    """To the bit, through two epochs, with a last batch of any size, shared or not, resumed too."""
+    split = make_split(40)
+    with (tmp_path / "train.pt").open("wb") as file:
+        save_split(file, split)
+    opened = open_split(tmp_path / "train.pt")
+    pairs = [(Batches(split, augment, 5), Batches(opened, augment, 5)) for _ in range(parts)]
+    for epoch, begun in ((0, 0), (1, size)):
+        for pair in pairs:
+            for batches in pair:
+                batches.start(epoch, begun)
+        for taken in range(begun, 40, size):
+            count = min(size, 40 - taken)
+            for rank, pair in enumerate(pairs):
+                part = slice(rank * count // parts, (rank + 1) * count // parts)
+                ours, theirs = (batches.take(count, part) for batches in pair)
+                for one, other in zip(ours, theirs, strict=True):
+                    assert (one is None) == (other is None)
+                    assert one is None or other is None or torch.equal(one, other)

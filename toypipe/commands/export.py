@@ -8,8 +8,8 @@ from torch import Tensor
 
 from toypipe.commands.onnx_model import OPSET, export_onnx, largest_difference
 from toypipe.compute.devices import pick_device
+from toypipe.compute.memory import load_or_open
 from toypipe.data.files import whole
-from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError, printable
 from toypipe.networks.checkpoint import Classifier, load_checkpoint
 from toypipe.pipeline.record import changed_outputs
@@ -48,7 +48,7 @@ def run(*, checkpoint: Path, output: Path) -> str:
 def _images(classifier: Classifier) -> tuple[Tensor, str]:
     """Return test images if they are there and fit the network, otherwise random ones."""
     if TEST_IMAGES.exists():
-        images = load_split(TEST_IMAGES).images[:IMAGES]
+        images = load_or_open(TEST_IMAGES).images[:IMAGES]
         if images.shape[-1] == classifier.size and len(images) > 1:
             return images, f"{len(images):,} test images"
     shape = (NOISE, 3, classifier.size, classifier.size)

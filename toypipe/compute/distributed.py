@@ -22,6 +22,7 @@ from toypipe.compute.sync_norm import SyncBatchNorm
 from toypipe.errors import LostError, ToypipeError
 
 Value = TypeVar("Value")
+Item = TypeVar("Item")
 
 TIMEOUT = timedelta(minutes=2)  # how long a rank waits for the others within a step
 PATIENCE = timedelta(days=30)  # the same in `broadcast`: rank 0 may wait for another training
@@ -131,14 +132,16 @@ def all_gather(value: Value) -> list[Value]:
     return values
 
 
-def map_batches(batches: Sequence[Tensor], work: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return `torch.cat([work(batch) for batch in batches])`, divided among the processes."""
+def map_batches(batches: Sequence[Item], work: Callable[[Item], Tensor]) -> Tensor:
+    """Return `torch.cat([work(batch) for batch in batches])`, divided among the processes.
+
+    With several processes, the result is on the CPU.
+    """
     own = [work(batch) for batch in batches[rank() :: world_size()]]
     if world_size() == 1:
         return torch.cat(own)
     found = all_gather([result.cpu() for result in own])
-    whole = torch.cat([found[i % world_size()][i // world_size()] for i in range(len(batches))])
-    return whole.to(own[0].device if own else batches[0].device)
+    return torch.cat([found[i % world_size()][i // world_size()] for i in range(len(batches))])
 
 
 def replicate(model: nn.Module) -> nn.Module:

@@ -8,24 +8,28 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from glob import escape
 from io import BufferedWriter, FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from toypipe.errors import ToypipeError
 from toypipe.params.regular import open_regular
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # What torch raises for a state dict that another program wrote.
 DAMAGED = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 
 
-def load_archive(path: Path, *, remedy: str) -> dict[str, Any]:
+def load_archive(path: Path, *, remedy: str, stored: bool = False) -> dict[str, Any]:
     """Read what `save_archive` wrote; no code in the file is run.
 
-    `remedy` ends a sentence and says how to make the file: "`toypipe train` makes it". Raises
-    ToypipeError if the file is missing, damaged or something else.
+    `remedy` ends a sentence and says how to make the file: "`toypipe train` makes it". With
+    `stored`, the tensors have shapes but no memory: `place_of` says where in the file they are.
+    Raises ToypipeError if the file is missing, damaged or something else.
     """
     try:
         with open_regular(path) as file, warnings.catch_warnings(action="ignore"):
@@ -33,7 +37,8 @@ def load_archive(path: Path, *, remedy: str) -> dict[str, Any]:
             file.seek(0)
             import torch
 
-            content = torch.load(file, weights_only=True, map_location="cpu")
+            with _without_memory() if stored else nullcontext():
+                content = torch.load(file, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise ToypipeError(f"{path} does not exist: {remedy}") from None
     except Exception:  # noqa: BLE001 - zipfile, pickle and torch have errors of their own
@@ -41,6 +46,24 @@ def load_archive(path: Path, *, remedy: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ToypipeError(f"{path} is not a toypipe file: {remedy} again")
     return content
+
+
+def place_of(tensor: "Tensor", path: Path) -> int:
+    """Return at which byte of its file a tensor begins that was loaded as `stored`.
+
+    Raises ValueError if the file ends before the tensor does.
+    """
+    place = tensor.untyped_storage()._checkpoint_offset or 0  # noqa: SLF001 - there is no other way
+    place += int(tensor.storage_offset()) * tensor.element_size()
+    if place + tensor.nbytes > path.stat().st_size:
+        raise ValueError("it is not all there")
+    return place
+
+
+def _without_memory() -> AbstractContextManager[Any]:
+    from torch._subclasses.fake_tensor import FakeTensorMode  # takes a second, once it is used
+
+    return FakeTensorMode()
 
 
 def _require_sound(archive: zipfile.ZipFile, length: int) -> None:

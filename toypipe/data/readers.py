@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from toypipe.data.files import whole
+from toypipe.data.packing import pack
 from toypipe.data.pictures import read_picture
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
@@ -112,7 +113,7 @@ def read_svhn(raw: Path, _: list[Path]) -> tuple[Split, Split] | None:
     return training, test
 
 
-def read_imagenette(_: Path, archives: list[Path], size: int) -> tuple[Split, Split] | None:
+def read_imagenette(raw: Path, archives: list[Path], size: int) -> tuple[Split, Split] | None:
     """Read Imagenette, ten easy classes of ImageNet, as `read_picture` reads images.
 
     Source: Howard, https://github.com/fastai/imagenette.
@@ -131,12 +132,10 @@ def read_imagenette(_: Path, archives: list[Path], size: int) -> tuple[Split, Sp
         _extract(archive, Path(scratch), known)
         for half in ("train", "val"):
             files = Imagenette(scratch, half, kind, loader=Path)
-            pixels = np.empty((len(files), size, size, 3), np.uint8)
-            labels = torch.empty(len(files), dtype=torch.int64)
-            for i in range(len(files)):
-                path, labels[i] = files[i]
-                pixels[i] = read_picture(path, size).numpy()
-            splits.append(_split(pixels, labels, [names[0] for names in files.classes]))
+            pairs = [files[i] for i in range(len(files))]
+            images = pack((read_picture(path, size) for path, _ in pairs), size, raw)
+            labels = torch.tensor([label for _, label in pairs])
+            splits.append(Split(images, labels, [names[0] for names in files.classes]))
     return splits[0], splits[1]
 
 

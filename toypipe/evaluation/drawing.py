@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from toypipe.data.split import Split
+from toypipe.data.split import Split, StoredSplit
 from toypipe.evaluation.metrics import Mistake
 
 PAPER, INK, MUTED = (255, 255, 255), (27, 31, 36), (101, 109, 118)
@@ -55,7 +55,7 @@ def draw_confusion(counts: Tensor, classes: Sequence[str]) -> bytes:
     return png(image)
 
 
-def draw_mistakes(mistakes: Sequence[Mistake], split: Split) -> bytes:
+def draw_mistakes(mistakes: Sequence[Mistake], split: Split | StoredSplit) -> bytes:
     """Draw images in a grid, as a PNG, each with its class and the class that was predicted."""
     columns, side, width, height = 5, 96, 150, 148
     rows = max(-(-len(mistakes) // columns), 1)
@@ -66,7 +66,7 @@ def draw_mistakes(mistakes: Sequence[Mistake], split: Split) -> bytes:
     for place, mistake in enumerate(mistakes):
         left, top = MARGIN + place % columns * width, MARGIN + place // columns * height
         # Larger pictures are reduced, so that the file is small enough for Git.
-        picture = picture_of(split.images[mistake.image], largest=44)
+        picture = picture_of(split.image(mistake.image), largest=44)
         image.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, top))
         called = f"{_cut(split.classes[mistake.predicted])} {probability(mistake.probability)}"
         actual = f"is {_cut(split.classes[mistake.actual])}"

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from toypipe.compute import distributed
 from toypipe.compute.devices import explained
-from toypipe.data.split import Split
+from toypipe.data.split import Split, StoredSplit
+from toypipe.data.stored import StoredImages
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.statistics import wilson_interval
 from toypipe.networks.checkpoint import Classifier
@@ -45,7 +46,9 @@ class Mistake(NamedTuple):
     probability: float  # the network's probability for the predicted class, 0..1
 
 
-def classify(classifier: Classifier, split: Split, *, batch_size: int, views: int) -> Tensor:
+def classify(
+    classifier: Classifier, split: Split | StoredSplit, *, batch_size: int, views: int
+) -> Tensor:
     """Return the logits for the images of a split: `predict`, on the network's device.
 
     Raises ToypipeError if the network is for another size or other classes, or memory runs out.
@@ -57,24 +60,28 @@ def classify(classifier: Classifier, split: Split, *, batch_size: int, views: in
             f" are of {', '.join(split.classes)}: run `toypipe train` (or `dvc repro`) again"
         )
     with explained("evaluate.batch_size", batch_size):
-        images = split.images.to(next(classifier.model.parameters()).device)
-        return predict(classifier.model, images, batch_size=batch_size, views=views)
+        return predict(classifier.model, split.images, batch_size=batch_size, views=views)
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, images: Tensor, *, batch_size: int, views: int) -> Tensor:
+def predict(
+    model: nn.Module, images: Tensor | StoredImages, *, batch_size: int, views: int
+) -> Tensor:
     """Return the mean of the logits over some views of each image.
 
-    The model is in evaluation mode, on the device of the images: uint8 of shape (N, 3, size, size),
-    in channels_last memory. One view is the image, two add its mirror image, six add both shifted
-    by a pixel up and left, and down and right. Several processes share the work.
+    The model is in evaluation mode; the images, uint8 of shape (N, 3, size, size) in channels_last
+    memory, are brought to its device. One view is the image, two add its mirror image, six add both
+    shifted by a pixel up and left, and down and right. Several processes share the work.
 
     Returns float32 of shape (N, classes), on the CPU.
     """
-    return distributed.map_batches(
-        images.split(min(batch_size, len(images))),
-        lambda batch: torch.stack([model(view) for view in _views(batch, views)]).mean(0).cpu(),
-    )
+    device = next(model.parameters()).device
+
+    def classified(start: int) -> Tensor:
+        batch = images[start : start + batch_size].to(device)
+        return torch.stack([model(view) for view in _views(batch, views)]).mean(0).cpu()
+
+    return distributed.map_batches(range(0, len(images), batch_size), classified)
 
 
 def _views(images: Tensor, views: int) -> Iterator[Tensor]:
@@ -94,7 +101,7 @@ def _shifted(images: Tensor, pixels: int) -> Tensor:
     return shifted.contiguous(memory_format=torch.channels_last)
 
 
-def measure(logits: Tensor, split: Split) -> Metrics:
+def measure(logits: Tensor, split: Split | StoredSplit) -> Metrics:
     """Compare logits, float32 of shape (N, classes) on the CPU, with the labels."""
     labels, predicted = split.labels.cpu(), logits.argmax(1)
     right = int((predicted == labels).sum())
@@ -104,7 +111,7 @@ def measure(logits: Tensor, split: Split) -> Metrics:
     return Metrics(right / len(labels), low, high, loss, balanced)
 
 
-def confusion(predicted: Tensor, split: Split) -> Tensor:
+def confusion(predicted: Tensor, split: Split | StoredSplit) -> Tensor:
     """Count how often each class is predicted for each class: int64 of shape (classes, classes).
 
     It has a row for each actual and a column for each predicted class. The predicted class numbers
@@ -115,7 +122,7 @@ def confusion(predicted: Tensor, split: Split) -> Tensor:
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)
 
 
-def confident_mistakes(logits: Tensor, split: Split, count: int) -> list[Mistake]:
+def confident_mistakes(logits: Tensor, split: Split | StoredSplit, count: int) -> list[Mistake]:
     """Return up to `count` mistakes, those with the highest probability first.
 
     The logits are float32 of shape (N, classes), on the CPU.
@@ -130,7 +137,7 @@ def confident_mistakes(logits: Tensor, split: Split, count: int) -> list[Mistake
     ]
 
 
-def per_class(predicted: Tensor, split: Split) -> list[ClassMetrics]:
+def per_class(predicted: Tensor, split: Split | StoredSplit) -> list[ClassMetrics]:
     """Compare predicted class numbers, int64 of shape (N,), with the labels, class by class."""
     counts = confusion(predicted, split)
     hits, called, support = counts.diag(), counts.sum(0), counts.sum(1)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toypipe.data.stored import StoredImages
+
 PATCH = 2  # pixels, in width and height
 IMAGES = 1000  # images to fit the filters to: about a million patches
 FLOOR = 5e-4  # added to each variance, so that noise is not amplified
@@ -34,7 +36,7 @@ class Whitening(nn.Conv2d):
         self.weight.copy_(torch.cat([filters, -filters]))
 
 
-def fit_whitening(model: nn.Module, images: Tensor) -> None:
+def fit_whitening(model: nn.Module, images: Tensor | StoredImages) -> None:
     """Set the whitening filters of a network, if it has any, from its training images.
 
     The images are uint8 of shape (N, 3, size, size), on the CPU; the first thousand are used.

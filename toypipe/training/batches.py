@@ -1,4 +1,4 @@
-"""The batches of an epoch: shuffled and augmented on the device that has the images."""
+"""The batches of an epoch: shuffled and augmented on the device."""
 
 import math
 
@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from toypipe.compute.seeding import make_generator
-from toypipe.data.split import Split
+from toypipe.data.split import Split, StoredSplit
+from toypipe.data.stored import StoredImages
 from toypipe.params.schema import Augment
+from toypipe.training.ahead import ReadAhead
 from toypipe.training.augment import (
     crop,
     cut_out,
@@ -18,6 +20,8 @@ from toypipe.training.augment import (
     draw_shifts,
     mirror_and_shift,
 )
+
+PART = 256  # images to sum at once
 
 
 def count_batches(images: int, batch_size: int) -> int:
@@ -51,19 +55,20 @@ def draw_order(labels: Tensor, *, balanced: bool, seed: int, epoch: int) -> Tens
 class Batches:
     """Every image once an epoch; the seed and the epoch decide order and augmentation.
 
-    With `balanced`, the classes come equally often instead.
+    With `balanced`, the classes come equally often instead. The images lie on the device, which
+    the labels name, or stay in a file.
 
-    A CUDA graph can capture `take`: all its state is in tensors that are never replaced.
+    A CUDA graph can capture `take` if they lie on the device: all its state is in tensors that are
+    never replaced.
     """
 
     def __init__(
-        self, split: Split, augment: Augment, seed: int, *, balanced: bool = False
+        self, split: Split | StoredSplit, augment: Augment, seed: int, *, balanced: bool = False
     ) -> None:
         self._split, self._augment, self._seed = split, augment, seed
         self._labels, self._balanced = split.labels.cpu(), balanced
         self._moved = augment.flip != "none" or augment.translate > 0
-        count, device = len(split), split.images.device
-        self._pixels = split.images.permute(0, 2, 3, 1)  # contiguous: an image is one block
+        count, device = len(split), split.labels.device
         self._order = torch.arange(count, device=device)
         self._mirrored = torch.zeros(count, dtype=torch.bool, device=device)
         self._shifts = torch.zeros(count, 2, dtype=torch.int64, device=device)
@@ -72,11 +77,11 @@ class Batches:
         self._corners = torch.zeros(count, 2, dtype=torch.int64, device=device)
         self._portions = torch.zeros(count, device=device)
         self._taken = torch.zeros(1, dtype=torch.int64, device=device)
+        self._source: Tensor | ReadAhead = (
+            split.images if isinstance(split.images, Tensor) else ReadAhead(split.images, device)
+        )
         if augment.cutout > 0:
-            # In parts: torch sums bytes in a copy that is eight times as large.
-            parts = split.images.split(256)
-            sums = torch.stack([part.sum((0, 2, 3), dtype=torch.int64) for part in parts]).sum(0)
-            self._colour = (sums / (count * split.size**2)).round().to(torch.uint8)
+            self._colour = _mean_colour(split.images).to(device)
 
     def start(self, epoch: int, taken: int = 0) -> None:
         """Start an epoch, counted from 0, or resume it after so many images were taken."""
@@ -94,6 +99,8 @@ class Batches:
         if augment.mixup > 0:
             self._portions.copy_(draw_portions(count, augment, seed, epoch))
         self._taken.fill_(taken)
+        if isinstance(self._source, ReadAhead):
+            self._source.start(order, taken)
 
     def take(self, count: int, part: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor | None]:
         """Take the next `count` images of the epoch; return a part of them, for `mix` with mixup.
@@ -105,27 +112,43 @@ class Batches:
         positions = torch.arange(count, device=self._taken.device)[part] + self._taken
         self._taken += count
         portions = None
-        if self._augment.mixup > 0:
+        mixed = self._augment.mixup > 0
+        if mixed:
             portions = self._portions[positions]
             # The last image of the epoch is mixed with the first.
             positions = torch.cat([positions, positions[-1:] + 1]) % len(self._split)
         index = self._order.index_select(0, positions)
+        images, places = self._source, index
+        if isinstance(images, ReadAhead):
+            images = images.take(count, part, more=int(mixed))
+            places = torch.arange(len(index), device=index.device)
         return (
-            self._augmented(index, positions),
+            self._augmented(images, places, index, positions),
             self._split.labels.index_select(0, index),
             portions,
         )
 
-    def _augmented(self, index: Tensor, positions: Tensor) -> Tensor:
-        """Return images, by their number and by their position in the epoch."""
+    def _augmented(
+        self, images: Tensor, places: Tensor, index: Tensor, positions: Tensor
+    ) -> Tensor:
+        """Return the images at these places, by their number and their position in the epoch."""
         if self._moved:
             mirrored, shifts = self._mirrored[index], self._shifts[index]
-            images = mirror_and_shift(self._split.images, index, mirrored, shifts)
+            images = mirror_and_shift(images, places, mirrored, shifts)
         else:
-            images = self._pixels.index_select(0, index).permute(0, 3, 1, 2)
+            pixels = images.permute(0, 2, 3, 1)  # contiguous: an image is one block
+            images = pixels.index_select(0, places).permute(0, 3, 1, 2)
         if self._augment.crop < 1:
             images = crop(images, self._boxes[positions])
         if self._augment.cutout > 0:
             corners = self._corners[positions]
             images = cut_out(images, corners, self._augment.cutout, self._colour)
         return images
+
+
+def _mean_colour(images: Tensor | StoredImages) -> Tensor:
+    """Return the mean colour of all images, rounded: uint8 of shape (3,)."""
+    # In parts: torch sums bytes in a copy that is eight times as large.
+    parts = range(0, len(images), PART)
+    sums = [images[start : start + PART].sum((0, 2, 3), dtype=torch.int64) for start in parts]
+    return (torch.stack(sums).sum(0) / (len(images) * images.shape[-1] ** 2)).round().byte()

@@ -1,12 +1,16 @@
 """Hold images out of the training set, to validate on."""
 
+from typing import Any, TypeVar
+
 import torch
 
 from toypipe.compute.seeding import make_generator
-from toypipe.data.split import Split
+from toypipe.data.split import Labelled
+
+Half = TypeVar("Half", bound=Labelled[Any])
 
 
-def hold_out(split: Split, count: int, seed: int) -> tuple[Split, Split | None]:
+def hold_out(split: Half, count: int, seed: int) -> tuple[Half, Half | None]:
     """Return the images to train on, in their order, and `count` random others or None for 0.
 
     Each class keeps an image to train on, if `count` leaves as many images as there are classes.

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from toypipe.compute import distributed
 from toypipe.compute.cuda_graph import captured
 from toypipe.compute.seeding import derive_seed
-from toypipe.data.split import Split
+from toypipe.data.split import Split, StoredSplit
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import TrainParams
 from toypipe.training.augment import mix, shrink
@@ -72,7 +72,10 @@ def begin(model: nn.Module, params: TrainParams) -> TrainingState:
 
 
 def train(
-    state: TrainingState, split: Split, validation: Split | None, params: TrainParams
+    state: TrainingState,
+    split: Split | StoredSplit,
+    validation: Split | StoredSplit | None,
+    params: TrainParams,
 ) -> Iterator[Step | Epoch]:
     """Train to the end, in place; yield progress after each step, results after each epoch.
 
@@ -82,8 +85,9 @@ def train(
     that of all epochs nevertheless. Several processes that train together each take a
     part of every batch, and get the same weights up to rounding.
 
-    The state and all images are on one device. At the end, the model has the weights to keep. A
-    finished training yields nothing. Raises ToypipeError if the loss becomes infinite or NaN.
+    The state and the labels are on one device, and so are the images, unless they stay in a file.
+    At the end, the model has the weights to keep. A finished training yields nothing. Raises
+    ToypipeError if the loss becomes infinite or NaN.
     """
     loss, bfloat16 = LOSSES[params.loss], params.precision == "bfloat16"
     steps, per_epoch = _length(params, len(split))
@@ -103,7 +107,9 @@ def train(
             train_step(network, loss, optimizers, images, targets, bfloat16=bfloat16, weight=weight)
         )
 
-    whole_step = captured(step, split.images.device)
+    device = split.labels.device
+    # A graph cannot wait for a file.
+    whole_step = captured(step, device) if isinstance(split.images, Tensor) else step
     sizes = params.sizes or [split.size]
     for epoch in range(len(state.epochs), epochs):
         if out_of_patience(state.epochs, params.patience):
@@ -112,7 +118,7 @@ def train(
         planned = min(per_epoch, steps - first)
         total = len(split) if planned == per_epoch else planned * params.batch_size
         if state.steps == 0:
-            state.losses = torch.zeros(planned, device=split.images.device)
+            state.losses = torch.zeros(planned, device=device)
             torch.manual_seed(derive_seed(params.seed, "dropout", epoch, distributed.rank()))
         begun = done = state.steps * params.batch_size
         state.model.train()
@@ -197,13 +203,17 @@ def _mean_over_images(losses: Tensor, batch_size: int, images: int) -> float:
 
 @torch.inference_mode()
 def _validate(
-    model: nn.Module, split: Split | None, loss: Loss, params: TrainParams
+    model: nn.Module, split: Split | StoredSplit | None, loss: Loss, params: TrainParams
 ) -> tuple[float | None, float | None]:
     """Return loss and accuracy on the validation images, in float32."""
     if split is None:
         return None, None
     model.eval()
-    logits = distributed.map_batches(split.images.split(VALIDATION_BATCH), model)
+    images, device = split.images, split.labels.device
+    logits = distributed.map_batches(
+        range(0, len(split), VALIDATION_BATCH),
+        lambda start: model(images[start : start + VALIDATION_BATCH].to(device)),
+    ).to(device)
     targets = one_hot(split.labels, len(split.classes), params.label_smoothing)
     right = (logits.argmax(1) == split.labels).sum()
     return float(loss(logits, targets)), int(right) / len(split)

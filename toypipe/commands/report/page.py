@@ -15,8 +15,8 @@ from toypipe.commands.report import comparison
 from toypipe.commands.report.charts import bundle, chart
 from toypipe.commands.results import Results, percent, read_results
 from toypipe.compute.devices import pick_device
+from toypipe.compute.memory import load_or_open
 from toypipe.data.files import whole
-from toypipe.data.split import load_split
 from toypipe.errors import ToypipeError, printable
 from toypipe.evaluation.drawing import picture_of, png, probability
 from toypipe.evaluation.metrics import Mistake, classify, confident_mistakes
@@ -97,7 +97,7 @@ def _mistakes(now: Results, params: EvaluateParams) -> str | list[tuple[Mistake,
     """Return the most confident mistakes, with their pictures, or why the page leaves them out."""
     try:
         classifier = load_checkpoint(CHECKPOINT, pick_device("auto"))
-        split = load_split(TEST_IMAGES)
+        split = load_or_open(TEST_IMAGES)
         logits = classify(classifier, split, batch_size=params.batch_size, views=params.views)
     except ToypipeError as error:
         return f"{error}."
@@ -109,6 +109,6 @@ def _mistakes(now: Results, params: EvaluateParams) -> str | list[tuple[Mistake,
     if len(pairs) != len(now.pairs) or same < 0.99 * len(pairs):
         return "the results are not those of this checkpoint; `dvc repro` makes them agree."
     return [
-        (mistake, png(picture_of(split.images[mistake.image], largest=128)))
+        (mistake, png(picture_of(split.image(mistake.image), largest=128)))
         for mistake in confident_mistakes(logits, split, MISTAKES)
     ]
