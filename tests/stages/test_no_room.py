@@ -65,7 +65,7 @@ def test_the_results_are_the_same_to_the_byte(
 def test_a_training_may_begin_with_room_and_end_without(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Stopped in its first epoch and resumed where less is free, it is the same training."""
+    """Stopped after its third step and resumed where less is free, it is the same training."""
     before = run(*EVERYTHING)
     params = read_params(PARAMS, list(EVERYTHING)).train
 
@@ -79,13 +79,14 @@ def test_a_training_may_begin_with_room_and_end_without(
         return kept(three(), *rest)
 
     monkeypatch.setattr(train, "kept", stopped)
-    with interrupts.listening(), pytest.raises(Interrupted, match="of 7 steps"):
+    with interrupts.listening(), pytest.raises(Interrupted, match="3 of 7 steps"):
         train.run(Stage("train", PARAMS, []), params, device="cpu")
     monkeypatch.setattr(train, "kept", kept)
+    interrupts.received = None
     monkeypatch.setattr(memory, "SHARE", NO_ROOM)
 
     assert run(*EVERYTHING) == before
-    assert "resuming after epoch 0 and" in capsys.readouterr().err
+    assert "resuming after epoch 0 and 3 of 7 steps" in capsys.readouterr().err
 
 
 def test_images_that_change_while_it_trains_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
