@@ -18,6 +18,12 @@ def printable(text: str) -> str:
     return LOGIN.sub(r"\1***@", "".join(shown))
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that memory ran out: Python's, or torch's on any device."""
+    words = ("out of memory", "allocate memory")  # CUDA and MPS; the CPU
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 class ToypipeError(ValueError):
     r"""Parameters, files or a device are wrong, not the code.
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils import deterministic
 
 from toypipe.compute import DeviceName, distributed
-from toypipe.errors import ToypipeError
+from toypipe.errors import ToypipeError, is_out_of_memory
 
 NVIDIA = Path("/dev/nvidiactl")  # there, where a driver of NVIDIA is loaded
 
@@ -118,8 +118,7 @@ def explained(key: str, batch_size: int) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:
         what = str(error).partition("\n")[0]
-        words = ("out of memory", "allocate memory")  # CUDA and MPS; the CPU
-        if isinstance(error, MemoryError) or any(word in str(error) for word in words):
+        if is_out_of_memory(error):
             message = f"out of memory with {key} {batch_size} ({what}): lower it"
         elif "does not have a deterministic implementation" in str(error):
             message = (

@@ -14,7 +14,7 @@ from io import BufferedWriter, FileIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from toypipe.errors import ToypipeError
+from toypipe.errors import ToypipeError, is_out_of_memory
 from toypipe.params.regular import open_regular
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def load_archive(path: Path, *, remedy: str, stored: bool = False) -> dict[str, 
                 content = torch.load(file, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise ToypipeError(f"{path} does not exist: {remedy}") from None
-    except Exception:  # noqa: BLE001 - zipfile, pickle and torch have errors of their own
+    except Exception as error:  # noqa: BLE001 - zipfile, pickle and torch have errors of their own
+        if is_out_of_memory(error):
+            raise ToypipeError(f"{path}: there is not enough memory to read it") from None
         raise ToypipeError(f"{path} is damaged, or not a toypipe file: {remedy} again") from None
     if not isinstance(content, dict):
         raise ToypipeError(f"{path} is not a toypipe file: {remedy} again")
