@@ -30,6 +30,7 @@ from toypipe.data.split import load_split
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 3
+BATCH = 8
 PHOTOGRAPHS = 200  # different ones, of which the folder has copies
 NETWORKS = {"toy": ("{name: toy}", 1500), "resnet18": ("{name: torchvision, arch: resnet18}", 300)}
 """A cheap network, which asks for many images a second, and a usual one; how many each takes."""
@@ -108,6 +109,7 @@ def compare(project: Path, network: str, images: int, limit: float) -> None:
     """Train with room and without, in turn; then kill and resume; print what was found."""
     model, count = NETWORKS[network]
     changes = ["~train.model", f"+train.model={model}", f"train.epochs={count / images}"]
+    changes += [f"train.batch_size={BATCH}"]  # larger ones need more than the limit themselves
     room = [sys.executable, "-m", "stages", "train", "--device", "cpu"]
     room += [argument for change in changes for argument in ("-S", change)]
     commands = {"with room": room, "without": ["prlimit", f"--data={int(limit * 1e9)}", *room]}

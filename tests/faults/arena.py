@@ -29,14 +29,17 @@ MADE = list(itertools.chain(*OUTPUTS.values()))
 class Arena:
     """A project before each of its stages, its right results, and the time of each stage."""
 
-    def __init__(self, root: Path) -> None:
-        """Run everything once, undisturbed."""
+    def __init__(self, root: Path, *, room: bool = True) -> None:
+        """Run everything once, undisturbed; without `room`, images never fit the memory."""
         self.root, self._numbers, self._lock = root, itertools.count(), threading.Lock()
+        root.mkdir(exist_ok=True)
         make_project(root / "first", each=12, epochs=2)
         first = Subject(root / "first")
         # States are saved often, so that a short run has many to go on from.
         text = "SOONEST, LATEST = 1.0, 55.0"
         first.edit("toypipe/pipeline/resume.py", text, "SOONEST, LATEST = 0.2, 0.2")
+        if not room:
+            first.edit("toypipe/compute/memory.py", "SHARE = 0.4 ", "SHARE = 0.0 ")
         self._learn_before(first)
         first.run("dvc", "repro")
         first.commit("Parameters A")

@@ -1,5 +1,6 @@
 """Edits in mid-run: parameters, code and data change while a stage uses them."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -48,6 +49,11 @@ def comment(path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove it."""
     path.unlink()
+
+
+def cut(path: Path) -> None:
+    """Leave half of it."""
+    os.truncate(path, path.stat().st_size // 2)
 
 
 def spoil(path: Path) -> None:
@@ -124,6 +130,8 @@ def edits(arena: Arena) -> list[Edit]:
         Edit("prepare", "params.yaml", spoil, runs=False),
         Edit("train", "params.yaml", remove, runs=False),
         Edit("train", "data/prepared/train.pt", remove),
+        Edit("train", "data/prepared/train.pt", cut),
+        Edit("evaluate", "data/prepared/test.pt", cut),
         Edit("prepare", "data/mine/test/dog/0.png", remove),
         Edit("train", "toypipe/training/losses.py", remove, runs=False),
     ]
@@ -161,9 +169,10 @@ def edit_in_mid_run(arena: Arena, random: Random, edit: Edit) -> Tally:
     path.write_bytes(before)
     if late and code != 0:
         subject.end("dvc", "repro")
-        if "delivering it" not in subject.printed:
+        # Images that are read while it trains end it at once; else it is finished before.
+        if "delivering it" not in subject.printed and "resuming after" not in subject.printed:
             tally.outputs += 1
-            tally.notes.append(f"{what}: put back, it was not delivered\n{subject.printed}")
+            tally.notes.append(f"{what}: put back, it was not gone on with\n{subject.printed}")
     tally.add(judge(arena, subject, f"{what}, put back", known=known))
     tally.count = 1
     return tally
@@ -207,7 +216,7 @@ def _truth_of(arena: Arena, edit: Edit, changed: Subject) -> tuple[Truth | None,
     if edit.harmless or edit.runs:
         truth = arena.truth_of(changed)
         assert not edit.harmless or truth.files == arena.truth.files
-        if edit.file in MADE and edit.change is not remove:
+        if edit.file in MADE and edit.change not in {remove, cut}:
             # The whole pipeline makes this file again; the stage alone takes it as it is.
             known.append(arena.truth_of(changed, "--single-item", edit.stage))
     else:
