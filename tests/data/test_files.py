@@ -1,11 +1,13 @@
 """A file is read completely and undamaged, or refused; no code in it is run."""
 
 import io
+import resource
 import zipfile
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from zipfile import ZipFile
 
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -112,3 +114,16 @@ def test_anything_but_a_dict_is_refused(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "a.pt")
     with pytest.raises(ToypipeError, match="is not a toypipe file"):
         load_archive(tmp_path / "a.pt", remedy="")
+
+
+def test_a_file_that_memory_does_not_hold_is_not_called_damaged(tmp_path: Path) -> None:
+    """With room for 40 MB more, an archive of 100 MB is sound, but cannot be read."""
+    torch.save({"a": torch.zeros(100_000_000, dtype=torch.uint8)}, tmp_path / "a.pt")
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    taken = psutil.Process().memory_info().data
+    resource.setrlimit(resource.RLIMIT_DATA, (taken + 40_000_000, before[1]))
+    try:
+        with pytest.raises(ToypipeError, match=r"a\.pt: there is not enough memory to read it"):
+            load_archive(tmp_path / "a.pt", remedy="")
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
