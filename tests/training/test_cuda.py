@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch import nn
 import toypipe.training.loop
 from synthetic import make_split, make_train_params
 from toypipe.compute.devices import describe, explained, pick_device
+from toypipe.data.split import open_split, save_split
 from toypipe.errors import ToypipeError
 from toypipe.params.schema import TrainParams
 from toypipe.training.loop import begin, train
@@ -101,6 +103,21 @@ def test_each_size_of_images_has_a_capture_of_its_own(
     monkeypatch.setattr(toypipe.training.loop, "captured", lambda step, _: step)
 
     assert trained() == captured
+
+
+def test_images_that_stay_in_a_file_train_the_same(tmp_path: Path) -> None:
+    """Read ahead into pinned memory and copied to the device, they give the bits of a capture."""
+    params, device = _params("sgd", "float32", "train.batch_size=3"), torch.device("cuda")
+    stored = []
+    for name, split in (("train", SPLIT), ("validation", HELD_OUT)):
+        with (tmp_path / name).open("wb") as file:
+            save_split(file, split)
+        stored.append(open_split(tmp_path / name).to(device))
+    run = _start(toy, params)
+    for _ in train(run, stored[0], stored[1], params):
+        pass
+
+    assert _outcome(run) == _trained(toy, params)
 
 
 @PRECISIONS
