@@ -2,8 +2,8 @@
 
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -48,6 +48,18 @@ def run(*overrides: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths}
 
 
+def in_third_step(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let something happen when a training has taken its third step."""
+
+    def acted(events: Events) -> Events:
+        for number, event in enumerate(events):
+            if number == 2:
+                act()
+            yield event
+
+    monkeypatch.setattr(train, "kept", lambda events, *rest: kept(acted(events), *rest))
+
+
 @pytest.mark.parametrize("overrides", [PLAIN, EVERYTHING])
 def test_the_results_are_the_same_to_the_byte(
     overrides: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -69,16 +81,7 @@ def test_a_training_may_begin_with_room_and_end_without(
     before = run(*EVERYTHING)
     params = read_params(PARAMS, list(EVERYTHING)).train
 
-    def stopped(events: Events, *rest: Any) -> Events:
-        def three() -> Events:
-            for number, event in enumerate(events):
-                if number == 2:
-                    signal.raise_signal(signal.SIGTERM)
-                yield event
-
-        return kept(three(), *rest)
-
-    monkeypatch.setattr(train, "kept", stopped)
+    in_third_step(monkeypatch, lambda: signal.raise_signal(signal.SIGTERM))
     with interrupts.listening(), pytest.raises(Interrupted, match="3 of 7 steps"):
         train.run(Stage("train", PARAMS, []), params, device="cpu")
     monkeypatch.setattr(train, "kept", kept)
@@ -95,17 +98,8 @@ def test_images_that_change_while_it_trains_stop_it(monkeypatch: pytest.MonkeyPa
     params, images = read_params(PARAMS, list(PLAIN)).train, Path("data/prepared/train.pt")
     saved = images.read_bytes()
 
-    def overwritten(events: Events, *rest: Any) -> Events:
-        def three() -> Events:
-            for number, event in enumerate(events):
-                if number == 2:
-                    images.write_bytes(bytes(len(saved)))
-                yield event
-
-        return kept(three(), *rest)
-
     monkeypatch.setattr(memory, "SHARE", NO_ROOM)
-    monkeypatch.setattr(train, "kept", overwritten)
+    in_third_step(monkeypatch, lambda: images.write_bytes(bytes(len(saved))))
     with pytest.raises(InputsChangedError, match=rf"{images} was written to"):
         train.run(Stage("train", PARAMS, []), params, device="cpu")
     monkeypatch.setattr(train, "kept", kept)
