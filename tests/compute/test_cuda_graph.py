@@ -1,7 +1,7 @@
 """When a step is warmed up, captured and replayed, against a stand-in for torch.cuda."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +15,10 @@ CUDA = torch.device("cuda")
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return what is asked of the stand-in, in order."""
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Return what is asked of the stand-in, in order; all captures must share their memory."""
     asked: list[str] = []
+    pools: list[object] = []
 
     class Graph:
         def replay(self) -> None:
@@ -36,15 +37,21 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         yield
         asked.append(f"end of {name}")
 
+    def capture(_: Any, pool: object, **__: Any) -> AbstractContextManager[None]:
+        pools.append(pool)
+        return within("capture")
+
     stand_in = SimpleNamespace(
         CUDAGraph=Graph,
         Stream=Stream,
         current_stream=Stream,
         stream=lambda _: within("side stream"),
-        graph=lambda _, **__: within("capture"),
+        graph_pool_handle=object,
+        graph=capture,
     )
     monkeypatch.setattr("toypipe.compute.cuda_graph.torch.cuda", stand_in)
-    return asked
+    yield asked
+    assert len(set(pools)) <= 1
 
 
 def test_a_step_is_warmed_up_captured_once_and_then_replayed(log: list[str]) -> None:
@@ -64,7 +71,7 @@ def test_a_step_is_warmed_up_captured_once_and_then_replayed(log: list[str]) -> 
 
 @pytest.mark.usefixtures("log")
 def test_each_number_and_size_of_images_has_a_graph_of_its_own() -> None:
-    """A shorter last batch, and larger images, are warmed up anew."""
+    """A shorter last batch, and larger images, are warmed up anew; so is a size that comes back."""
     seen: list[tuple[int, int]] = []
 
     def step(count: int, size: int) -> Tensor:
@@ -72,12 +79,18 @@ def test_each_number_and_size_of_images_has_a_graph_of_its_own() -> None:
         return torch.zeros(())
 
     whole_step = captured(step, CUDA)
-    for _ in range(9):
-        for kind in ((32, 8), (5, 8), (32, 16)):
-            whole_step(*kind)
+    for size in (8, 16, 8):
+        for _ in range(9):
+            whole_step(32, size)
+            whole_step(5, size)
 
-    assert all(seen.count(kind) == WARM_UP + 1 for kind in set(seen))
-    assert len(set(seen)) == 3
+    calls = WARM_UP + 1
+    assert [seen.count(kind) for kind in ((32, 8), (5, 8), (32, 16))] == [
+        2 * calls,
+        2 * calls,
+        calls,
+    ]
+    assert set(seen) == {(32, 8), (5, 8), (32, 16), (5, 16)}
 
 
 def test_the_step_itself_runs_on_a_cpu() -> None:

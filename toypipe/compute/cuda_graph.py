@@ -1,6 +1,7 @@
 """CUDA graphs: all kernels of a step captured once, then replayed by one launch."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
@@ -18,16 +19,21 @@ def captured(step: Step, device: torch.device) -> Step:
 
     The kernels of a small network take less time than the host needs to launch them one by one.
     A step reads and writes only tensors on the device that stay in place, and never synchronises.
-    Each combination of its arguments is captured separately.
+    Each combination of its arguments is captured separately. The graphs share their memory, which
+    holds nothing from one step to the next, and those of another size are forgotten.
     """
     if device.type != "cuda" or distributed.world_size() > 1:  # collectives are not captured
         return step
     graphs: dict[tuple[int, int], _Graph] = {}
+    stream = torch.cuda.Stream(device)
+    capture = partial(torch.cuda.graph, pool=torch.cuda.graph_pool_handle(), stream=stream)
 
     def replay(count: int, size: int) -> Tensor:
+        for other in [key for key in graphs if key[1] != size]:
+            del graphs[other]
         key = count, size
         if key not in graphs:
-            graphs[key] = _Graph(partial(step, *key), device)
+            graphs[key] = _Graph(partial(step, *key), stream, capture)
         return graphs[key]()
 
     return replay
@@ -36,9 +42,14 @@ def captured(step: Step, device: torch.device) -> Step:
 class _Graph:
     """The first calls run the step itself; the capture that follows them computes nothing."""
 
-    def __init__(self, step: Callable[[], Tensor], device: torch.device) -> None:
-        self._step, self._calls = step, 0
-        self._graph, self._stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+    def __init__(
+        self,
+        step: Callable[[], Tensor],
+        stream: torch.cuda.Stream,
+        capture: Callable[[torch.cuda.CUDAGraph], AbstractContextManager[None]],
+    ) -> None:
+        self._step, self._stream, self._capture = step, stream, capture
+        self._graph, self._calls = torch.cuda.CUDAGraph(), 0
         self._result = torch.empty(0)
 
     def __call__(self) -> Tensor:
@@ -46,7 +57,7 @@ class _Graph:
         if self._calls <= WARM_UP:
             return self._warm_up()
         if self._calls == WARM_UP + 1:
-            with torch.cuda.graph(self._graph, stream=self._stream):
+            with self._capture(self._graph):
                 self._result = self._step()
         self._graph.replay()
         return self._result
