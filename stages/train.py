@@ -9,7 +9,7 @@ from torch import nn
 from toypipe.compute import DeviceName, distributed
 from toypipe.compute.devices import describe, explained, pick_device
 from toypipe.compute.memory import load_or_open
-from toypipe.data.files import csv_bytes, json_bytes
+from toypipe.data.files import json_bytes
 from toypipe.data.split import Split, StoredSplit
 from toypipe.data.stored import StoredImages
 from toypipe.errors import ToypipeError
@@ -35,7 +35,7 @@ from toypipe.training.batches import count_batches
 from toypipe.training.chance import learned_nothing
 from toypipe.training.holdout import hold_out
 from toypipe.training.loop import begin, train
-from toypipe.training.state import Epoch, TrainingState, out_of_patience
+from toypipe.training.state import Epoch, TrainingState, loss_table, out_of_patience
 
 AT_CHANCE = (
     "for three epochs the train loss has been that of a constant guess: the network learns nothing."
@@ -95,11 +95,10 @@ def run(
         if distributed.rank() > 0:
             return None
         stage.kept = folder.has_finished()
-        rows = [(f"{epoch.epoch:g}", *epoch[1:]) for epoch in run.epochs]
         classifier = Classifier(run.model, params.model, training.size, training.classes)
         with stage.publish(checkpoint, loss_csv, train_json) as files:
             save_checkpoint(files[0], classifier)
-            files[1].write(csv_bytes(Epoch._fields, rows))
+            files[1].write(loss_table(run.epochs))
             files[2].write(json_bytes(run.epochs[-1]._asdict()))
         folder.note(checkpoint=file_md5(checkpoint))
     last = run.epochs[-1]

@@ -1,6 +1,5 @@
 """A training is resumed from its saved state, and one process at a time runs it."""
 
-import json
 import os
 import shutil
 import signal
@@ -85,7 +84,7 @@ def test_a_refused_training_leaves_nothing(saved: bool) -> None:
     with pytest.raises(ToypipeError):
         fail()
 
-    assert [run.state for run in list_runs()] == ["paused"] * saved
+    assert [run.state for run in list_runs()] == ["stopped"] * saved
     assert saved or list(runs_folder().iterdir()) == []
 
 
@@ -254,7 +253,7 @@ def test_a_dead_process_holds_nothing() -> None:
     with hold() as other:
         other.kill()
     key_of_busy()
-    assert [run.state for run in list_runs()] == ["paused"]
+    assert [run.state for run in list_runs()] == ["stopped"]
 
 
 def test_under_dvc_the_later_one_waits(
@@ -284,9 +283,10 @@ def test_the_log_tells_when_what_was() -> None:
         folder.say("going on")
         folder.log("epoch 1")
         lines = (folder.path / "log.txt").read_text().splitlines()
+        assert read_record(folder.path).pid == os.getpid()
 
     assert [line.split("  ")[1] for line in lines] == ["going on", "epoch 1"]
-    assert json.loads((folder.path / "run.json").read_bytes())["pid"] == os.getpid()
+    assert read_record(folder.path).pid == 0
 
 
 def test_a_run_that_is_running_is_not_removed() -> None:

@@ -60,7 +60,7 @@ def test_a_record_with_nonsense_is_an_empty_one(content: bytes) -> None:
         (folder.path / "run.json").write_bytes(content)
 
     (run,) = list_runs()
-    assert (run.key, run.state, run.record) == (folder.path.name, "paused", Record())
+    assert (run.key, run.state, run.record) == (folder.path.name, "stopped", Record())
     assert find_record(Path(), "abc") is None
 
 
@@ -68,6 +68,25 @@ def test_a_record_with_nonsense_is_an_empty_one(content: bytes) -> None:
 def test_parameters_of_another_form_are_none(params: object) -> None:
     """What lists them need not look."""
     assert Record(values={"params": params}).params == {}
+
+
+def test_looking_at_runs_leaves_no_trace() -> None:
+    """No lock is taken and nothing is made, also where a run has just been removed."""
+    (runs_folder() / "0123456789ab").mkdir(parents=True)
+    before = sorted(runs_folder().rglob("*"))
+
+    assert [run.state for run in list_runs()] == ["stopped"]
+    assert sorted(runs_folder().rglob("*")) == before
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**70, 1])
+def test_a_number_that_is_no_training_s_process_is_stopped(number: int) -> None:
+    """Not one that is nobody's, and not one that has gone to another process."""
+    with claimed({}, MACHINE) as folder:
+        pass
+    folder.note(pid=number)
+
+    assert [run.state for run in list_runs()] == ["stopped"]
 
 
 STRANGE: dict[str, Callable[[Path], object]] = {
@@ -88,10 +107,12 @@ def test_a_strange_entry_stops_nothing(entry: str, monkeypatch: pytest.MonkeyPat
     with claimed({}, MACHINE) as folder:
         pass
     STRANGE[entry](runs_folder())
-    if entry == "folder in place of the lock":
+    stays = []
+    if entry == "folder in place of the lock":  # which nobody can take, to remove it
         (runs_folder() / "0123456789ab").mkdir()
+        stays = ["0123456789ab"]
 
-    assert [run.key for run in list_runs()] == [folder.path.name]
+    assert [run.key for run in list_runs()] == [folder.path.name, *stays]
     with claimed({}, {"device": "cuda"}) as other:
-        assert [run.key for run in list_runs()] == [other.path.name]
+        assert [run.key for run in list_runs()] == [other.path.name, *stays]
     assert find_record(Path(), "abc") is None

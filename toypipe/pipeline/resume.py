@@ -16,12 +16,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from toypipe.compute import distributed
 from toypipe.data.files import DAMAGED, json_bytes, load_archive, whole
 from toypipe.errors import BusyError, ToypipeError
 from toypipe.params.schema import TrainParams
+from toypipe.pipeline.live import Live
 from toypipe.pipeline.run_store import delete, locked, prune, read_record, runs_folder
 from toypipe.pipeline.signals import Interrupted, interrupts
 from toypipe.training.loop import Step, require_finite
@@ -45,11 +47,16 @@ class RunFolder:
         self._saved, self._cost = time.monotonic(), 0.025  # a guess: the first save after 5 s
 
     def note(self, **changes: Any) -> None:
-        """Change fields of run.json; a full disk costs the note, not the training."""
+        """Change fields of run.json."""
         if self.writes:
             record = read_record(self.path).model_copy(update=changes)
-            with suppress(OSError), whole(self.path / "run.json") as file:
-                file.write(json_bytes(record.model_dump()))
+            self.write("run.json", json_bytes(record.model_dump()))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, unless the folder was removed; a full disk costs it, not the training."""
+        if self.writes and self.path.is_dir():
+            with suppress(OSError), whole(self.path / name) as file:
+                file.write(content)
 
     def say(self, text: str) -> None:
         """Print a line for the user, and log it."""
@@ -154,7 +161,16 @@ def claimed(values: Mapping[str, Any], machine: Mapping[str, str]) -> Iterator[R
             folder = RunFolder(path, writes=False)
             why = f"{error.filename}: {error.strerror}"
             print(f"not kept, so a stop loses this training ({why})", file=sys.stderr, flush=True)
-        folder.note(values=values, machine=machine, pid=os.getpid(), used=time.time())
+        process = psutil.Process()
+        folder.note(
+            values=values,
+            machine=machine,
+            experiment=os.environ.get("DVC_EXP_NAME", ""),
+            pid=process.pid,
+            started=process.create_time(),
+            used=time.time(),
+        )
+        stack.callback(folder.note, pid=0)
         with suppress(OSError):
             prune(keep=key)
         try:
@@ -171,12 +187,18 @@ def kept(
 ) -> Events:
     """Pass on the events of `train`; save its state regularly, at its end and on a signal.
 
+    What can be seen of it is written too.
+
     Raises ToypipeError if the training has diverged, without saving such a state, and Interrupted
     after a signal, with the state saved.
     """
+    live = Live(folder.write, params.epochs)
+    live.note_epochs(run.epochs)
     with interrupts.held():
         for event in events:
             yield event
+            if folder.writes:
+                live.note_step(event) if isinstance(event, Step) else live.note_epochs(run.epochs)
             due = isinstance(event, Step) and folder.save_due()
             # All processes save after the same step.
             save, signal = distributed.all_reduce_max(due, interrupts.received or 0)

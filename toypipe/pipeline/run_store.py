@@ -5,9 +5,11 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+import psutil
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field, ValidationError
 
@@ -29,7 +31,9 @@ class Record(BaseModel):
 
     values: dict[str, Any] = {}  # parameters, and the md5 of data and code
     machine: dict[str, str] = {}  # hardware and versions that decide the bits too
-    pid: int = 0  # the process that trained it last
+    experiment: str = ""  # the name that DVC gave it
+    pid: int = 0  # the process that trains it, or was killed while it did; 0 for none
+    started: float = 0.0  # when that process was, in seconds since 1970
     used: Amount = 0.0  # when, in seconds since 1970
     epoch: Amount = 0.0  # epochs completed in the saved state; fractional within an epoch
     finished: bool = False  # whether the saved state has no steps left
@@ -42,37 +46,68 @@ class Record(BaseModel):
         return params if isinstance(params, dict) else {}
 
 
+State = Literal["running", "finished", "stopped"]
+
+
 class Listed(NamedTuple):
     """A training as `toypipe runs` lists it."""
 
     key: str
     record: Record
-    state: str  # running, finished or paused
+    state: State
     bytes: int
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return runs_folder() / self.key
 
 
 def read_record(folder: Path) -> Record:
     """Read run.json in the folder of a training; an empty record where it is missing or damaged."""
+    path = folder / "run.json"
     try:
-        return Record.model_validate_json(Document.read(folder / "run.json").text())
+        status = path.stat()
+        return _parsed(path, status.st_mtime_ns, status.st_ino)
     except (OSError, ToypipeError, ValidationError):
         return Record()
 
 
+@lru_cache(2000)  # who watches hundreds of finished trainings reads each of them once
+def _parsed(path: Path, *_: int) -> Record:
+    return Record.model_validate_json(Document.read(path).text())
+
+
 def list_runs() -> list[Listed]:
-    """Return all trainings, the one used last first; those that cannot be opened are left out."""
+    """Return all trainings, the one used last first; those that cannot be opened are left out.
+
+    This only reads: it takes no lock, for which a training would have to wait.
+    """
     runs = []
     for path in _folders(runs_folder()):
         with suppress(OSError):
-            with locked(path) as free:
-                record = read_record(path)
-            state = "finished" if record.finished else "paused"
-            size = 0
+            record, size = read_record(path), 0
             for file in path.iterdir():
                 with suppress(FileNotFoundError):  # a temporary file that has just been renamed
                     size += file.lstat().st_size
-            runs.append(Listed(path.name, record, state if free else "running", size))
+            runs.append(Listed(path.name, record, _state(record), size))
     return sorted(runs, key=lambda run: run.record.used, reverse=True)
+
+
+def _state(record: Record) -> State:
+    if record.finished:
+        return "finished"
+    return "running" if _is_alive(record) else "stopped"
+
+
+def _is_alive(record: Record) -> bool:
+    """Tell whether the process of a training is there; its number may have gone to another one."""
+    with suppress(psutil.Error, ValueError, OverflowError):
+        process = psutil.Process(record.pid)
+        # The clock may have been set since; a number does not come round within a minute.
+        same = abs(process.create_time() - record.started) < 60
+        return record.pid > 0 and same and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _folders(root: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """The state of a training between two steps: all that decides how it continues."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from toypipe.compute import distributed
+from toypipe.data.files import csv_bytes
 
 
 class Epoch(NamedTuple):
@@ -18,6 +20,11 @@ class Epoch(NamedTuple):
     validation_loss: float | None  # the same, over the validation images; None without any
     validation_accuracy: float | None  # share that is classified right, 0..1; None without any
     learning_rate: float  # at the last step; of the first parameter group
+
+
+def loss_table(epochs: Sequence[Epoch]) -> bytes:
+    """Return loss.csv, with a row for each epoch."""
+    return csv_bytes(Epoch._fields, [(f"{row.epoch:g}", *row[1:]) for row in epochs])
 
 
 def out_of_patience(epochs: list[Epoch], patience: int) -> bool:
