@@ -178,6 +178,17 @@ def runs(keys: opt.Runs = [], clear: opt.Clear = False) -> None:
 
 
 @app.command()
+def watch(port: opt.Port = 8765) -> None:
+    """Show the trainings while they run, on a page that only this machine can reach.
+
+    It shows every training that there is: direct, under DVC, in its queue or a temporary workspace.
+    """
+    from toypipe.commands.watch import server
+
+    server.run(port)
+
+
+@app.command()
 def verify(stage: opt.Stage = None) -> None:
     """Run the pipeline again in a clean copy and compare its bytes with dvc.lock.
 

@@ -30,6 +30,9 @@ Output = Annotated[Path, Option(metavar="FILE", help="Where the model goes.")]
 OVERRIDES = "Change a parameter for this call, as in `dvc exp run -S`; repeatable."
 Overrides = Annotated[list[str], Option("-S", metavar="KEY=VALUE", help=OVERRIDES)]
 Params = Annotated[Path, Option("--params", metavar="FILE", help="The parameter file.")]
+Port = Annotated[
+    int, Option(metavar="N", min=1, max=65535, help="Where the page is, on this machine.")
+]
 PROCESSES = "How many processes share the work; auto takes one per GPU."
 Processes = Annotated[str, Option(metavar="N|auto", envvar="TOYPIPE_PROCESSES", help=PROCESSES)]
 Runs = Annotated[list[str], Argument(metavar="[RUN]...", help="Runs, by their first letters.")]

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -38,30 +39,44 @@ def run(keys: Sequence[str], *, clear: bool, params: Path) -> None:
         _print_table(found, params)
     else:
         for run in chosen:
-            log = runs_folder() / run.key / "log.txt"
             hardware = ", ".join(f"{name} {value}" for name, value in run.record.machine.items())
             print(printable(f"run {run.key}, {run.state}, {hardware}"))
-            text = Document.read(log).content if log.exists() else b"no log"
-            for line in text.decode(errors="backslashreplace").splitlines():
-                print(printable(line))
+            print(*read_log(run), sep="\n")
+
+
+def read_log(run: Listed) -> list[str]:
+    """Return the lines of a training's log, harmless to print; ToypipeError if it is too large."""
+    path = run.path / "log.txt"
+    text = Document.read(path).content if path.exists() else b"no log"
+    return [printable(line) for line in text.decode(errors="backslashreplace").splitlines()]
+
+
+def own_params(path: Path) -> dict[str, Any]:
+    """Return the section `train` of a parameter file by key; nothing if the file is invalid."""
+    try:
+        return dict(flatten(read_params(path).train.model_dump()))
+    except ToypipeError:
+        return {}
+
+
+def changes_of(run: Listed, own: dict[str, Any]) -> list[str]:
+    """Return what differs in a training's parameters, as `key=value`."""
+    values = flatten(run.record.params)
+    return [printable(f"{key}={value}") for key, value in values if own.get(key) != value]
 
 
 def _print_table(runs: list[Listed], params: Path) -> None:
-    try:
-        own = dict(flatten(read_params(params).train.model_dump()))
-    except ToypipeError:
-        own = {}
+    own = own_params(params)
     table = Table("run", "state", "epoch", "size", "last used", f"differs from {params}", box=None)
     for run in runs:
         values = run.record.params
-        changes = [f"{key}={value}" for key, value in flatten(values) if own.get(key) != value]
         table.add_row(
             run.key,
             run.state,
             printable(f"{run.record.epoch:.3g}/{values.get('epochs', 0)}".removesuffix(".0")),
             f"{run.bytes / 1e6:.1f} MB",
             f"{datetime.fromtimestamp(run.record.used).astimezone():%Y-%m-%d %H:%M}",
-            printable(" ".join(changes)),
+            " ".join(changes_of(run, own)),
         )
     width = None if sys.stdout.isatty() else 200  # a pipe has none
     Console(width=width, markup=False, emoji=False).print(table)

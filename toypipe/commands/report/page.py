@@ -7,12 +7,11 @@ import sys
 from base64 import b64encode
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from toypipe.commands.report import comparison
-from toypipe.commands.report.charts import bundle, chart
+from toypipe.commands.report.charts import Course, bundle, charts_of
 from toypipe.commands.results import Results, percent, read_results
 from toypipe.compute.devices import pick_device
 from toypipe.compute.memory import load_or_open
@@ -25,7 +24,6 @@ from toypipe.params.file import flatten, read_params
 from toypipe.params.schema import EvaluateParams
 from toypipe.pipeline.record import describe_changes
 from toypipe.training.chance import learned_nothing
-from toypipe.training.state import Epoch
 
 PAGE = Path("data/reports/index.html")
 CHECKPOINT, TEST_IMAGES = Path("data/model/checkpoint.pt"), Path("data/prepared/test.pt")
@@ -61,7 +59,9 @@ def run(against: str | None) -> Path:
         at_chance=learned_nothing(
             now.epochs, params.train, [round(row.support) for row in now.classes]
         ),
-        charts=_charts(now, then, best, params.train.loss),
+        charts=charts_of(
+            [Course(run.name, run.epochs) for run in (now, then) if run], params.train.loss
+        ),
         counts=Counter(now.pairs),
         support=Counter(actual for actual, _ in now.pairs),
         confused=Counter(pair for pair in now.pairs if pair[0] != pair[1]).most_common(3),
@@ -77,20 +77,6 @@ def run(against: str | None) -> Path:
     with whole(PAGE) as file:
         file.write(page.encode())
     return PAGE
-
-
-def _charts(now: Results, then: Results | None, best: Epoch, loss: str) -> list[dict[str, Any]]:
-    runs = [now, then] if then else [now]
-    first, last = now.epochs[0].train_loss, now.epochs[-1].train_loss
-    course = f"went from {first:.4f} to {last:.4f}" if len(now.epochs) > 1 else f"is {last:.4f}"
-    caption = f"The mean train loss {course}{' nats' if loss == 'cross_entropy' else ''}."
-    title, columns = f"Loss ({loss.replace('_', ' ')})", {"train_loss": "training"}
-    if best.validation_accuracy is None:
-        return [chart(title, caption, columns, runs)]
-    losses = chart(title, caption, {**columns, "validation_loss": "validation"}, runs)
-    caption = f"The best is {percent(best.validation_accuracy)}, in epoch {best.epoch:g}."
-    columns = {"validation_accuracy": "validation accuracy"}
-    return [losses, chart("Validation accuracy", caption, columns, runs)]
 
 
 def _mistakes(now: Results, params: EvaluateParams) -> str | list[tuple[Mistake, bytes]]:

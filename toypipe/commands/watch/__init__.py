@@ -1,0 +1,1 @@
+"""The page that `toypipe watch` serves: trainings, while they run."""
