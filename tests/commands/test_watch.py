@@ -52,7 +52,13 @@ def runs(port: int) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("path", ["/", "/watch.css", "/watch.js", "/vega.js", "/runs", "/charts"])
+def opened(port: int, key: str) -> dict[str, Any]:
+    """Return what the server says of a run that is opened."""
+    inside: dict[str, Any] = json.loads(get(port, f"/runs?open={key}")[1])["opened"][key]
+    return inside
+
+
+@pytest.mark.parametrize("path", ["/", "/watch.css", "/watch.js", "/vega.js", "/runs"])
 def test_the_page_is_all_there(path: str, server: Server) -> None:
     """Also where nothing has ever run; nothing may be loaded from elsewhere."""
     status, content, headers = get(server.server_port, path)
@@ -68,7 +74,7 @@ def test_the_page_is_all_there(path: str, server: Server) -> None:
 )
 def test_another_host_is_refused(host: str, server: Server) -> None:
     """A page from elsewhere whose name leads to this machine learns nothing."""
-    for path in ("/", "/runs", "/log?run=0123456789ab"):
+    for path in ("/", "/runs", "/runs?open=0123456789ab"):
         status, content, _ = get(server.server_port, path, host)
 
         assert (status, "runs" in content) == (403, False)
@@ -81,10 +87,10 @@ def test_another_host_is_refused(host: str, server: Server) -> None:
     [
         "/../params.yaml",
         "/%2e%2e/params.yaml",
-        "/log?run=..",
-        "/log?run=../../params.yaml",
-        "/charts?run=0123456789ab&run=/etc/passwd",
-        "/log?run=0123456789AB",
+        "/runs?open=..",
+        "/runs?compare=../../params.yaml",
+        "/runs?open=0123456789ab&open=/etc/passwd",
+        "/runs?open=0123456789AB",
         "/server.py",
         "//runs/x",
     ],
@@ -120,18 +126,19 @@ def test_a_run_is_shown_with_its_curves_and_its_log(server: Server) -> None:
     assert (run["name"], run["state"]) == (f"wild-goose {path.name[:6]}", "finished")
     assert (run["epoch"], run["epochs"]) == (3, 9)
     assert run["changes"] == ["epochs=9", "loss=mse"]
-    loss, accuracy = json.loads(get(server.server_port, f"/charts?run={path.name}")[1])
+    inside = opened(server.server_port, path.name)
+    loss, accuracy = inside["charts"]
     assert loss["caption"] == "The mean train loss went from 2.0000 to 0.6667."
     assert accuracy["caption"] == "The best is 20.0\N{NO-BREAK SPACE}%, in epoch 3."
     assert len(loss["spec"]["data"]["values"]) == 6
-    assert json.loads(get(server.server_port, f"/log?run={path.name}")[1]).endswith("begun")
+    assert inside["log"].endswith("begun")
 
 
 def test_runs_are_drawn_over_each_other(server: Server) -> None:
     """Each has a colour and a caption of its own."""
     names = [make_run(number).name for number in (1, 2)]
-    query = "&".join(f"run={name}" for name in names)
-    loss, _ = json.loads(get(server.server_port, f"/charts?{query}")[1])
+    query = "&".join(f"compare={name}" for name in names)
+    loss, _ = json.loads(get(server.server_port, f"/runs?{query}")[1])["compared"]
     colour = loss["spec"]["layer"][0]["encoding"]["color"]
 
     assert colour["field"] == "run"
@@ -141,8 +148,10 @@ def test_runs_are_drawn_over_each_other(server: Server) -> None:
 
 def test_an_unknown_run_has_no_curves(server: Server) -> None:
     """It may have been forgotten since the page was made."""
-    assert json.loads(get(server.server_port, "/charts?run=0123456789ab")[1]) == []
-    assert json.loads(get(server.server_port, "/log?run=0123456789ab")[1]) == ""
+    query = "open=0123456789ab&compare=0123456789ab&compare=0123456789cd"
+    answer = json.loads(get(server.server_port, f"/runs?{query}")[1])
+
+    assert (answer["opened"], answer["compared"]) == ({}, [])
 
 
 DAMAGE = {
@@ -173,8 +182,9 @@ def test_a_damaged_run_is_shown_as_far_as_it_goes(
 
     assert found[sound.name] == "finished"
     assert found[broken.name] in {"stopped", "finished"}
-    for what in ("charts", "log"):
-        assert get(server.server_port, f"/{what}?run={broken.name}&run={sound.name}")[0] == 200
+    for what in ("open", "compare"):
+        query = f"{what}={broken.name}&{what}={sound.name}"
+        assert get(server.server_port, f"/runs?{query}")[0] == 200
     assert capsys.readouterr().err == ""
 
 
@@ -184,12 +194,11 @@ def test_a_folder_in_place_of_a_file_stops_nothing(server: Server) -> None:
         (runs_folder() / "0123456789ab" / name).mkdir(parents=True)
 
     assert [run["state"] for run in runs(server.server_port)] == ["stopped"]
-    assert get(server.server_port, "/charts?run=0123456789ab")[0] == 200
-    assert "log.txt" in get(server.server_port, "/log?run=0123456789ab")[1]
+    assert "log.txt" in opened(server.server_port, "0123456789ab")["log"]
 
 
 def test_hundreds_of_runs_cost_little(server: Server) -> None:
-    """Asked every two seconds, 200 finished ones take less than a hundredth of the time."""
+    """An answer about 200 finished ones takes less than a tenth of a second, on a busy machine."""
     for number in range(200):
         make_run(number, finished=True)
     assert len(runs(server.server_port)) == 200
@@ -197,7 +206,7 @@ def test_hundreds_of_runs_cost_little(server: Server) -> None:
     for _ in range(5):
         runs(server.server_port)
 
-    assert (time.process_time() - start) / 5 < 0.2
+    assert (time.process_time() - start) / 5 < 0.1
 
 
 def test_a_taken_port_names_a_free_one(server: Server) -> None:

@@ -55,12 +55,21 @@ class Listed(NamedTuple):
     key: str
     record: Record
     state: State
-    bytes: int
 
     @property
     def path(self) -> Path:
         """Its folder."""
         return runs_folder() / self.key
+
+    @property
+    def bytes(self) -> int:
+        """What its files take on the disk."""
+        size = 0
+        with suppress(OSError):  # it may be removed now
+            for file in self.path.iterdir():
+                with suppress(FileNotFoundError):  # a temporary file that has just been renamed
+                    size += file.lstat().st_size
+        return size
 
 
 def read_record(folder: Path) -> Record:
@@ -79,18 +88,12 @@ def _parsed(path: Path, *_: int) -> Record:
 
 
 def list_runs() -> list[Listed]:
-    """Return all trainings, the one used last first; those that cannot be opened are left out.
+    """Return all trainings, the one used last first.
 
     This only reads: it takes no lock, for which a training would have to wait.
     """
-    runs = []
-    for path in _folders(runs_folder()):
-        with suppress(OSError):
-            record, size = read_record(path), 0
-            for file in path.iterdir():
-                with suppress(FileNotFoundError):  # a temporary file that has just been renamed
-                    size += file.lstat().st_size
-            runs.append(Listed(path.name, record, _state(record), size))
+    records = {path.name: read_record(path) for path in _folders(runs_folder())}
+    runs = [Listed(key, record, _state(record)) for key, record in records.items()]
     return sorted(runs, key=lambda run: run.record.used, reverse=True)
 
 

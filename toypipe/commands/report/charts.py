@@ -12,6 +12,7 @@ import vl_convert
 from toypipe.commands.results import percent
 from toypipe.training.state import Epoch
 
+DATA = "courses"  # the name of what changes while a training runs
 UNDER_WAY = "this epoch"  # a curve, thin
 DASHES = [[1, 0], [5, 4], [1, 0]]  # of training, validation and what is under way
 RUNS = [f"var(--run{number})" for number in range(1, 7)]
@@ -123,5 +124,6 @@ def _chart(
         drawn["encoding"]["y"]["axis"] = {"format": "%"}
     if by_run or len(runs[0].epochs) > 40:  # too many to draw with points
         del drawn["layer"][1]
-    spec |= {"description": f"{title} over the epochs. {caption}", "data": {"values": values}}
+    spec["description"] = f"{title} over the epochs. {caption}"
+    spec["data"] = {"name": DATA, "values": values}
     return {"title": title, "caption": caption, "spec": spec}

@@ -47,11 +47,6 @@ FILES: dict[str, Callable[[], Answer]] = {
     "/watch.js": lambda: _file("watch.js", "text/javascript"),
     "/vega.js": _vega,
 }
-DATA: dict[str, Callable[[list[str]], object]] = {
-    "/runs": lambda _: view.overview(),
-    "/charts": view.charts,
-    "/log": lambda keys: "\n".join(map(view.log, keys)),
-}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -68,11 +63,12 @@ class Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.FORBIDDEN, "text/plain", b"this page is for this machine alone")
             return
         url = urlsplit(self.path)
-        keys = parse_qs(url.query).get("run", [])[:MOST]
+        asked = parse_qs(url.query)
+        opened, compared = (set(asked.get(name, [])[:MOST]) for name in ("open", "compare"))
         if url.path in FILES:
             self._send(HTTPStatus.OK, *FILES[url.path]())
-        elif url.path in DATA and all(map(KEY.fullmatch, keys)):
-            content = json.dumps(DATA[url.path](keys)).encode()
+        elif url.path == "/runs" and all(map(KEY.fullmatch, opened | compared)):
+            content = json.dumps(view.page(opened, compared)).encode()
             self._send(HTTPStatus.OK, "application/json", content)
         else:
             self._send(HTTPStatus.NOT_FOUND, "text/plain", b"there is no such page")

@@ -1,16 +1,20 @@
-// Asks for the trainings every two seconds while the page is seen, and renews what has changed.
+// Asks for the trainings again and again while the page is seen, and renews what has changed.
 
-const PAUSE = 2000; // milliseconds
+const PAUSE = 2000; // milliseconds between two renewals, at least
+const COST = 100; // times what a renewal took pass until the next: a training may need the machine
 const $ = (selector, within = document) => within.querySelector(selector);
 const articles = new Map(); // by the key of a run
-const drawn = new WeakMap(); // what each element of charts shows, as text
+const views = new WeakMap(); // what each figure shows
 const chosen = new Set();
+let shown = ""; // the answer that the page shows
+let turn = Promise.resolve(); // ends with the last renewal asked for
 
-async function ask(what, keys = []) {
-  const query = keys.map((key) => `run=${key}`).join("&");
-  const answer = await fetch(`${what}?${query}`);
-  if (!answer.ok) throw new Error(`${what}: ${answer.status}`);
-  return answer.json();
+async function ask() {
+  const opened = [...articles].filter(([, article]) => $(".more", article).open);
+  const keys = [...opened.map(([key]) => ["open", key]), ...[...chosen].map((key) => ["compare", key])];
+  const answer = await fetch(`runs?${new URLSearchParams(keys)}`);
+  if (!answer.ok) throw new Error(`runs: ${answer.status}`);
+  return answer.text();
 }
 
 function put(element, text) { // a text from elsewhere is never HTML
@@ -32,50 +36,61 @@ function figures(run) {
   return parts.join(" · ");
 }
 
-async function draw(place, keys) {
-  const charts = await ask("charts", keys);
-  const text = JSON.stringify(charts);
-  if (drawn.get(place) === text) return;
-  drawn.set(place, text);
+async function draw(place, charts) {
   while (place.children.length > charts.length) place.lastElementChild.remove();
   for (const [i, chart] of charts.entries()) {
     if (!place.children[i]) place.append($("#chart").content.cloneNode(true));
-    const figure = place.children[i];
-    put($("h3", figure), chart.title);
-    put($("figcaption", figure), chart.caption);
-    const frame = $(".chart", figure);
-    const next = document.createElement("div"); // is drawn unseen, so that nothing flickers
-    next.className = "next";
-    frame.append(next);
-    await vegaEmbed(next, chart.spec,
-      { actions: false, renderer: "svg", tooltip: { disableDefaultStyle: true } });
-    next.classList.remove("next");
-    while (frame.firstElementChild !== next) frame.firstElementChild.remove();
+    await fill(place.children[i], chart);
   }
 }
 
-async function fill(article, key) {
-  const log = $("pre", article);
-  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
-  put(log, await ask("log", [key]));
-  if (atEnd) log.scrollTop = log.scrollHeight; // follows, unless somebody reads further up
-  await draw($(".charts", article), [key]);
+async function fill(figure, { title, caption, spec }) {
+  put($("h3", figure), title);
+  put($("figcaption", figure), caption);
+  const { data, description, ...rest } = spec;
+  const now = { look: JSON.stringify(rest), values: JSON.stringify(data.values) };
+  const last = views.get(figure);
+  if (last?.look === now.look) { // other values cost much less than another drawing
+    if (last.values !== now.values) {
+      await last.view.description(description).data(data.name, data.values).runAsync();
+      last.values = now.values;
+    }
+    return;
+  }
+  const next = document.createElement("div"); // is drawn unseen, so that nothing flickers
+  next.className = "next";
+  const frame = $(".chart", figure);
+  frame.append(next);
+  const { view } = await vegaEmbed(next, spec,
+    { actions: false, renderer: "svg", tooltip: { disableDefaultStyle: true } });
+  next.classList.remove("next");
+  while (frame.firstElementChild !== next) frame.firstElementChild.remove();
+  last?.view.finalize();
+  views.set(figure, { view, ...now });
+}
+
+async function unfold(article, { log, charts }) {
+  const place = $("pre", article);
+  const atEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 4;
+  put(place, log);
+  if (atEnd) place.scrollTop = place.scrollHeight; // follows, unless somebody reads further up
+  await draw($(".charts", article), charts);
 }
 
 function made(run) {
   const article = $("#run").content.cloneNode(true).firstElementChild;
   const more = $(".more", article);
   more.open = run.state === "running";
-  more.addEventListener("toggle", () => more.open && fill(article, run.key).catch(lose));
+  more.addEventListener("toggle", () => more.open && renew());
   $("input", article).addEventListener("change", (event) => {
     chosen[event.target.checked ? "add" : "delete"](run.key);
-    compare().catch(lose);
+    renew();
   });
   articles.set(run.key, article);
   return article;
 }
 
-function show(run) {
+function tell(run) {
   const article = articles.get(run.key) ?? made(run);
   put($(".name", article), run.name);
   const state = $(".state", article);
@@ -97,14 +112,10 @@ function arrange(section, wanted) {
   });
 }
 
-async function compare() {
-  const keys = [...chosen];
-  $("#compared").hidden = keys.length < 2;
-  if (keys.length > 1) await draw($("#compared .charts"), keys);
-}
-
-async function renew() {
-  const { folder, runs } = await ask("runs");
+async function show() {
+  const text = await ask();
+  if (text === shown) return;
+  const { folder, runs, opened, compared } = JSON.parse(text);
   const known = new Set(runs.map((run) => run.key));
   for (const [key, article] of articles) {
     if (known.has(key)) continue;
@@ -114,30 +125,26 @@ async function renew() {
   }
   const running = runs.filter((run) => run.state === "running");
   const over = runs.filter((run) => run.state !== "running");
-  arrange($("#running"), running.map(show));
-  arrange($("#over"), over.map(show));
+  arrange($("#running"), running.map(tell));
+  arrange($("#over"), over.map(tell));
   $("#none").hidden = runs.length > 0;
   put($("#summary"), `${running.length} under way, ${over.length} finished or stopped, in ${folder}`);
   document.title = `${running.length ? `${running.length} under way: ` : ""}toypipe watch`;
-  for (const run of running) {
-    const article = articles.get(run.key);
-    if ($(".more", article).open) await fill(article, run.key);
-  }
-  await compare();
+  for (const [key, inside] of Object.entries(opened)) await unfold(articles.get(key), inside);
+  $("#compared").hidden = compared.length === 0;
+  await draw($("#compared .charts"), compared);
+  shown = text;
 }
 
-function lose() {
-  $("#lost").hidden = false;
+function renew() { // one at a time
+  turn = turn.then(show).then(() => { $("#lost").hidden = true; }, () => { $("#lost").hidden = false; });
+  return turn;
 }
 
 async function forever() {
-  try {
-    if (!document.hidden) await renew();
-    $("#lost").hidden = true;
-  } catch {
-    lose();
-  }
-  setTimeout(forever, PAUSE);
+  const start = performance.now();
+  if (!document.hidden) await renew();
+  setTimeout(forever, Math.max(PAUSE, COST * (performance.now() - start)));
 }
 
 forever();
