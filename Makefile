@@ -32,7 +32,7 @@ test: $(READY) ## run the tests, two at a time; no network, no GPU; five minutes
 integration: $(S3) ## S3, two hosts, DVC's queue, restarts: all on this machine; adds S3 to .venv
 	pytest -m integration
 
-faults: $(READY) ## kill, edit, fill disks and damage files at random moments; forty minutes, a table
+faults: $(READY) ## kill, edit, fill disks and damage files at random moments; 45 minutes, a table
 	pytest -m faults
 	PYTHONPATH=tests python -m faults
 

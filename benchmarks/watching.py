@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import psutil
 from machine import describe_machine
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from toypipe.data.split import load_split
 from toypipe.networks.build import Shape, build_model
@@ -63,19 +63,19 @@ def served() -> Iterator[str]:
 
 
 @contextmanager
-def opened(browser: Browser, address: str) -> Iterator[float]:
-    """Open the page; yield the seconds until all trainings are on it."""
+def opened(browser: Browser, address: str) -> Iterator[tuple[Page, float]]:
+    """Open the page; yield it, and the seconds until all trainings are on it."""
     with browser.new_context() as context:
         page = context.new_page()
         start = time.perf_counter()
         page.goto(address)
         page.wait_for_function(THERE)
-        yield time.perf_counter() - start
+        yield page, time.perf_counter() - start
 
 
-def processor_time() -> float:
-    """Return the seconds that server and browser have computed so far."""
-    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
+def processor_times() -> dict[psutil.Process, float]:
+    """Return the seconds that server and browser have computed so far, in each process."""
+    return {each: sum(each.cpu_times()[:2]) for each in psutil.Process().children(recursive=True)}
 
 
 class Measured(NamedTuple):
@@ -100,9 +100,10 @@ def train_beside(browser: Browser, address: str, pairs: int) -> dict[str, list[M
         events = kept(train(run, training, validation, params), run, folder, params, len(training))
 
         def epoch() -> Measured:
-            start, before = time.perf_counter(), processor_time()
+            start, before = time.perf_counter(), processor_times()
             next(event for event in events if isinstance(event, Epoch))
-            return Measured(time.perf_counter() - start, processor_time() - before)
+            seconds, after = time.perf_counter() - start, processor_times()
+            return Measured(seconds, sum(now - before.get(each, 0) for each, now in after.items()))
 
         epoch()  # warms up
         for pair in range(pairs):
@@ -110,7 +111,8 @@ def train_beside(browser: Browser, address: str, pairs: int) -> dict[str, list[M
                 if name == "closed":
                     epochs[name].append(epoch())
                     continue
-                with opened(browser, address):
+                with opened(browser, address) as (page, _):
+                    page.wait_for_selector("#running .chart svg")  # is drawn once
                     epochs[name].append(epoch())
     return epochs
 
@@ -125,7 +127,7 @@ def main(pairs: int) -> None:
         with served() as address:
             loads = []
             for _ in range(LOADS):
-                with opened(browser, address) as took:
+                with opened(browser, address) as (_, took):
                     loads.append(took)
             epochs = train_beside(browser, address, pairs)
         browser.close()

@@ -1,6 +1,6 @@
 // Asks for the trainings again and again while the page is seen, and renews what has changed.
 
-const PAUSE = 2000; // milliseconds between two renewals, at least
+const PAUSE = 5000; // milliseconds between two renewals, at least
 const COST = 100; // times what a renewal took pass until the next: a training may need the machine
 const $ = (selector, within = document) => within.querySelector(selector);
 const articles = new Map(); // by the key of a run
