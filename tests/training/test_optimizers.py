@@ -32,6 +32,7 @@ MUON = Muon(
     bias_lr=0.03,
     rest=REST,
 )
+LAST = torch.channels_last
 ALL = pytest.mark.parametrize("params", [SGD, ADAM, ADAMW, MUON], ids=lambda each: each.name)
 
 
@@ -248,6 +249,26 @@ def test_muon_gives_filters_its_own_fields_and_the_rest_to_sgd(nesterov: bool) -
         others = [weight for weight in model.parameters() if weight.ndim == axes]
         for weight, target in zip(others, targets, strict=True):
             torch.testing.assert_close(weight, target)
+
+
+def test_layers_of_one_shape_move_together_as_each_would_alone() -> None:
+    """To the bit, whatever other layers there are."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(16, 8, 3, 3), (8, 16, 3, 3), (16, 8, 3, 3), (16, 8, 3, 3)]
+    start = [torch.randn(s, generator=generator).contiguous(memory_format=LAST) for s in shapes]
+    options = {"lr": 0.1, "momentum": 0.6, "nesterov": True, "weight_decay": 0.01}
+    together, alone = ([nn.Parameter(each.clone()) for each in start] for _ in range(2))
+    optimizers = [FilterMuon(each, **options, fixed_norm=True) for each in (together, *zip(alone))]
+    for _ in range(3):
+        for pair in zip(together, alone, strict=True):
+            gradient = torch.randn(pair[0].shape, generator=generator)
+            for filters in pair:
+                filters.grad = gradient.contiguous(memory_format=LAST)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    assert all(map(torch.equal, together, alone))
+    assert not any(map(torch.equal, together, start))
 
 
 def test_filters_of_fixed_size_only_turn() -> None:

@@ -34,39 +34,50 @@ class FilterMuon(eager_optim.Optimizer):
     def step(self) -> None:  # type: ignore[override]
         """Move the filters that have a gradient; a closure is not supported."""
         for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = {}
             for filters in group["params"]:
                 if filters.grad is not None:
-                    self._move(filters, filters.grad, group)
+                    alike.setdefault(filters.shape, []).append(filters)
+            for layers in alike.values():
+                self._move(layers, group)
 
-    def _move(self, filters: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
-        lr, momentum = group["lr"], group["momentum"]
-        state = self.state[filters]
+    def _move(self, layers: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """Move the filters of layers of equal shape: a GPU has more to do at once."""
+        lr, rows = group["lr"], len(layers[0])
+        shape_factor = math.sqrt(max(1, rows * rows / layers[0].numel()))
+        updates = orthogonalize(torch.stack([self._ahead(each, group) for each in layers]))
+        for filters, update in zip(layers, updates, strict=True):
+            matrix = _as_matrix(filters)
+            if group["fixed_norm"]:
+                matrix.mul_(math.sqrt(rows) / matrix.norm().clamp(min=1e-7))
+            matrix.mul_(1 - lr * group["weight_decay"])
+            matrix.sub_(update * (lr * shape_factor))
+
+    def _ahead(self, filters: nn.Parameter, group: dict[str, Any]) -> Tensor:
+        """Return the mean gradient as a matrix; with Nesterov momentum, one step further."""
+        state, momentum, gradient = self.state[filters], group["momentum"], filters.grad
+        assert gradient is not None
         if not state:
             state["momentum_buffer"] = torch.zeros_like(filters)
         mean = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
-        ahead = gradient.lerp(mean, momentum) if group["nesterov"] else mean
-        matrix, update = _as_matrix(filters), orthogonalize(_as_matrix(ahead))
-        rows, columns = matrix.shape
-        if group["fixed_norm"]:
-            matrix.mul_(math.sqrt(rows) / matrix.norm().clamp(min=1e-7))
-        matrix.mul_(1 - lr * group["weight_decay"])
-        matrix.sub_(update * (lr * math.sqrt(max(1, rows / columns))))
+        return _as_matrix(gradient.lerp(mean, momentum) if group["nesterov"] else mean)
 
 
-def orthogonalize(matrix: Tensor) -> Tensor:
-    """Return about the nearest semi-orthogonal matrix, by a Newton-Schulz iteration in bfloat16.
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """Return about the nearest semi-orthogonal matrices, by a Newton-Schulz iteration in bfloat16.
 
-    Argument and result are float32 of the same shape; the singular values of the result are
-    between about 0.5 and 1.5.
+    Argument and result are float32 of the same shape (n, rows, columns); the singular values of the
+    result are between about 0.5 and 1.5.
     """
     a, b, c = COEFFICIENTS
-    tall = len(matrix) > matrix.shape[1]
-    wide = matrix.bfloat16().T if tall else matrix.bfloat16()
-    wide = wide / wide.norm().clamp(min=1e-7)  # so that no singular value is above 1
+    tall = matrices.shape[1] > matrices.shape[2]
+    wide = matrices.bfloat16().mT if tall else matrices.bfloat16()
+    norms = torch.linalg.matrix_norm(wide, keepdim=True)
+    wide = wide / norms.clamp(min=1e-7)  # so that no singular value is above 1
     for _ in range(NEWTON_SCHULZ_STEPS):
-        gram = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
-    return (wide.T if tall else wide).float()
+        gram = wide @ wide.mT
+        wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return (wide.mT if tall else wide).float()
 
 
 def _as_matrix(filters: Tensor) -> Tensor:
