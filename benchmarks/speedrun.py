@@ -42,7 +42,7 @@ from toypipe.data.split import Split, load_split
 from toypipe.evaluation.metrics import measure, predict
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import Normalize, build_normalize
-from toypipe.networks.whitening import IMAGES, fit_whitening
+from toypipe.networks.whitening import fit_whitening
 from toypipe.params.file import read_params
 from toypipe.params.schema import EvaluateParams, Params, TrainParams
 from toypipe.training.loop import begin, train
@@ -103,8 +103,9 @@ def trained(params: TrainParams, split: Split, normalize: Normalize) -> nn.Modul
     """
     shape = Shape(split.size, len(split.classes))
     model = build_model(params.model, shape, copy.deepcopy(normalize), params.seed)
-    fit_whitening(model, split.images[:IMAGES].cpu())
-    run = begin(model.to(split.images.device), params)
+    model.to(split.images.device)
+    fit_whitening(model, split.images)
+    run = begin(model, params)
     for _ in train(run, split, None, params):
         pass
     return run.model.eval()
@@ -112,7 +113,13 @@ def trained(params: TrainParams, split: Split, normalize: Normalize) -> nn.Modul
 
 def tested(model: nn.Module, params: EvaluateParams, test: Split) -> Tensor:
     """Return the logits of the test images, as the recipe views them."""
-    return predict(model, test.images, batch_size=params.batch_size, views=params.views)
+    return predict(
+        model,
+        test.images,
+        batch_size=params.batch_size,
+        views=params.views,
+        bfloat16=params.precision == "bfloat16",
+    )
 
 
 def timed(work: Callable[[], Result], device: torch.device) -> tuple[float, Result]:

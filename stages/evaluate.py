@@ -45,7 +45,7 @@ def run(
     target = pick_device(device)
     with distributed.process_group(target), locked_gpu(target):
         classifier, split = load_checkpoint(checkpoint, target), load_or_open(test_images)
-        logits = classify(classifier, split, batch_size=params.batch_size, views=params.views)
+        logits = classify(classifier, split, params)
         if distributed.rank() > 0:
             return None
     stage.require_unchanged()  # now that everything is loaded

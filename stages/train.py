@@ -137,14 +137,15 @@ def _build(
     normalize = build_normalize(params.normalize, training.images)
     shape = Shape(training.size, len(training.classes))
     model = build_model(params.model, shape, normalize, params.seed)
+    for size in params.sizes:
+        require_size(model, size, "this network", "change train.sizes or train.model")
+    _require_batches(model, training, params)
+    model.to(device)
     fit_whitening(model, training.images)
     if learned is not None:
         with stage.blaming("train.start"):
             start_from(model, learned, training.classes)
-    for size in params.sizes:
-        require_size(model, size, "this network", "change train.sizes or train.model")
-    _require_batches(model, training, params)
-    return begin(model.to(device), params)
+    return begin(model, params)
 
 
 def _require_batches(model: nn.Module, training: Split | StoredSplit, params: TrainParams) -> None:

@@ -92,7 +92,7 @@ def test_a_gpu_that_torch_cannot_use_is_named(
 
 
 def test_what_decides_the_bits_of_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its model, cuDNN, the workspace of cuBLAS, and whether TF32 is forced."""
+    """Its model, cuDNN, the workspace of cuBLAS, and whether TF32 is forced; not the host."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
     found = describe(torch.device("cuda"))
@@ -100,3 +100,5 @@ def test_what_decides_the_bits_of_a_gpu_is_described(monkeypatch: pytest.MonkeyP
     assert found["device"] == "NVIDIA H100"
     assert found["tf32"] == "1"
     assert {"cudnn", "workspace"} <= found.keys()
+    assert "threads" not in found
+    assert found["cpu"] == torch.backends.cpu.get_cpu_capability()

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from toypipe.evaluation.statistics import wilson_interval
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.checkpoint import Classifier
 from toypipe.networks.normalize import build_normalize
-from toypipe.params.schema import Toy
+from toypipe.params.schema import EvaluateParams, Toy
 
 SPLIT = make_split(20)
 
@@ -133,6 +134,18 @@ def test_one_view_is_the_image() -> None:
     assert torch.equal(logits, model(SPLIT.images))
 
 
+def test_in_bfloat16_the_logits_are_rounded() -> None:
+    """The network computes as under autocast; the mean over the views is in float32."""
+    model = _model()
+    logits = predict(model, SPLIT.images, batch_size=20, views=1, bfloat16=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = model(SPLIT.images)
+
+    assert expected.dtype == torch.bfloat16
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, expected.float())
+
+
 def test_two_views_are_the_image_and_its_mirror() -> None:
     """Their logits are averaged, before any softmax."""
     model = _model()
@@ -176,12 +189,19 @@ def test_with_two_views_an_image_and_its_mirror_are_the_same() -> None:
     )
 
 
-def test_a_split_is_classified_by_a_network_for_its_images() -> None:
-    """The logits are those of `predict`, in whichever batches."""
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_split_is_classified_by_a_network_for_its_images(
+    precision: Literal["float32", "bfloat16"],
+) -> None:
+    """The logits are those of `predict`, with what the parameters say."""
     classifier = Classifier(_model(), Toy(name="toy"), SPLIT.size, SPLIT.classes)
-    logits = classify(classifier, SPLIT, batch_size=20, views=2)
+    logits = classify(
+        classifier, SPLIT, EvaluateParams(batch_size=20, views=2, precision=precision)
+    )
+    bfloat16 = precision == "bfloat16"
+    expected = predict(_model(), SPLIT.images, batch_size=20, views=2, bfloat16=bfloat16)
 
-    assert torch.equal(logits, predict(_model(), SPLIT.images, batch_size=20, views=2))
+    assert torch.equal(logits, expected)
 
 
 @pytest.mark.parametrize(
@@ -195,4 +215,4 @@ def test_a_network_for_other_images_is_refused(size: int, classes: list[str]) ->
         f"{', '.join(SPLIT.classes)}: run `toypipe train`"
     )
     with pytest.raises(ToypipeError, match=expected):
-        classify(classifier, SPLIT, batch_size=20, views=1)
+        classify(classifier, SPLIT, EvaluateParams(batch_size=20, views=1, precision="float32"))

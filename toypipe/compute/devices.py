@@ -83,24 +83,25 @@ def _keep_freed_memory() -> None:
 
 def describe(device: torch.device) -> dict[str, str]:
     """Return what decides the bits of a result besides parameters, data and code."""
-    on_cuda = {}
+    capability = torch.backends.cpu.get_cpu_capability()
+    processes = str(distributed.world_size())
     if device.type == "cuda":
-        on_cuda = {
+        hardware = {
             "device": torch.cuda.get_device_name(device),
             "cudnn": str(torch.backends.cudnn.version()),
             "workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""),
             "tf32": os.environ.get("NVIDIA_TF32_OVERRIDE", ""),
+            "cpu": capability,  # the first weights are drawn there, by one thread
+            "processes": processes,
         }
-    return {
-        "device": device.type,
-        **on_cuda,
-        # Weights and whitening are made on the CPU.
-        "cpu": f"{_cpu_name()}, {torch.backends.cpu.get_cpu_capability()}",
-        "processes": str(distributed.world_size()),
-        "threads": str(torch.get_num_threads()),
-        "torch": torch.__version__,
-        "torchvision": version("torchvision"),
-    }
+    else:
+        hardware = {
+            "device": device.type,
+            "cpu": f"{_cpu_name()}, {capability}",
+            "processes": processes,
+            "threads": str(torch.get_num_threads()),
+        }
+    return {**hardware, "torch": torch.__version__, "torchvision": version("torchvision")}
 
 
 def _cpu_name() -> str:

@@ -15,6 +15,7 @@ from toypipe.data.stored import StoredImages
 from toypipe.errors import ToypipeError
 from toypipe.evaluation.statistics import wilson_interval
 from toypipe.networks.checkpoint import Classifier
+from toypipe.params.schema import EvaluateParams
 
 
 class Metrics(NamedTuple):
@@ -46,9 +47,7 @@ class Mistake(NamedTuple):
     probability: float  # the network's probability for the predicted class, 0..1
 
 
-def classify(
-    classifier: Classifier, split: Split | StoredSplit, *, batch_size: int, views: int
-) -> Tensor:
+def classify(classifier: Classifier, split: Split | StoredSplit, params: EvaluateParams) -> Tensor:
     """Return the logits for the images of a split: `predict`, on the network's device.
 
     Raises ToypipeError if the network is for another size or other classes, or memory runs out.
@@ -59,19 +58,31 @@ def classify(
             f" {', '.join(classifier.classes)}, but the test images have {split.size} pixels and"
             f" are of {', '.join(split.classes)}: run `toypipe train` (or `dvc repro`) again"
         )
-    with explained("evaluate.batch_size", batch_size):
-        return predict(classifier.model, split.images, batch_size=batch_size, views=views)
+    with explained("evaluate.batch_size", params.batch_size):
+        return predict(
+            classifier.model,
+            split.images,
+            batch_size=params.batch_size,
+            views=params.views,
+            bfloat16=params.precision == "bfloat16",
+        )
 
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, images: Tensor | StoredImages, *, batch_size: int, views: int
+    model: nn.Module,
+    images: Tensor | StoredImages,
+    *,
+    batch_size: int,
+    views: int,
+    bfloat16: bool = False,
 ) -> Tensor:
     """Return the mean of the logits over some views of each image.
 
     The model is in evaluation mode; the images, uint8 of shape (N, 3, size, size) in channels_last
     memory, are brought to its device. One view is the image, two add its mirror image, six add both
-    shifted by a pixel up and left, and down and right. Several processes share the work.
+    shifted by a pixel up and left, and down and right. With `bfloat16`, the network computes in it
+    where that is safe. Several processes share the work.
 
     Returns float32 of shape (N, classes), on the CPU.
     """
@@ -79,9 +90,11 @@ def predict(
 
     def classified(start: int) -> Tensor:
         batch = images[start : start + batch_size].to(device)
-        return torch.stack([model(view) for view in _views(batch, views)]).mean(0).cpu()
+        return torch.stack([model(view).float() for view in _views(batch, views)]).mean(0)
 
-    return distributed.map_batches(range(0, len(images), batch_size), classified)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+        logits = distributed.map_batches(range(0, len(images), batch_size), classified)
+    return logits.cpu()  # once: each copy waits for the device
 
 
 def _views(images: Tensor, views: int) -> Iterator[Tensor]:

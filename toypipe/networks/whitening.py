@@ -31,7 +31,9 @@ class Whitening(nn.Conv2d):
     def fit(self, images: Tensor) -> None:
         """Set the filters from normalised images: float32 of shape (n, channels, h, w)."""
         patches = F.unfold(images, PATCH).transpose(1, 2).flatten(0, 1)
-        variances, directions = torch.linalg.eigh((patches.T @ patches / len(patches)).double())
+        # On the CPU, which needs no time for so small a matrix.
+        moments = (patches.T @ patches / len(patches)).double().cpu()
+        variances, directions = torch.linalg.eigh(moments)
         filters = (directions / (variances + FLOOR).sqrt()).T.view(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([filters, -filters]))
 
@@ -39,8 +41,9 @@ class Whitening(nn.Conv2d):
 def fit_whitening(model: nn.Module, images: Tensor | StoredImages) -> None:
     """Set the whitening filters of a network, if it has any, from its training images.
 
-    The images are uint8 of shape (N, 3, size, size), on the CPU; the first thousand are used.
+    The images are uint8 of shape (N, 3, size, size), on any device; the first thousand are used.
     """
     for layer in model.modules():
         if isinstance(layer, Whitening):
-            layer.fit(model.get_submodule("normalize")(images[:IMAGES]))
+            first = images[:IMAGES].to(layer.weight.device)
+            layer.fit(model.get_submodule("normalize")(first))

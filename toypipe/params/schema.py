@@ -187,6 +187,8 @@ class EvaluateParams(Section):
     """Images per forward pass; changes memory and speed, the result only by rounding."""
     views: Literal[1, 2, 6]
     """Views of each image to average: 1 itself, 2 and its mirror image, 6 and shifts of both."""
+    precision: Literal["float32", "bfloat16"]
+    """Number type of the forward pass (TF32 is off); logits and loss are float32."""
 
 
 class Params(Section):

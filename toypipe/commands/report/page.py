@@ -84,7 +84,7 @@ def _mistakes(now: Results, params: EvaluateParams) -> str | list[tuple[Mistake,
     try:
         classifier = load_checkpoint(CHECKPOINT, pick_device("auto"))
         split = load_or_open(TEST_IMAGES)
-        logits = classify(classifier, split, batch_size=params.batch_size, views=params.views)
+        logits = classify(classifier, split, params)
     except ToypipeError as error:
         return f"{error}."
     names = split.classes
