@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from toypipe.compute.cuda_graph import WARM_UP, captured
 
@@ -57,9 +56,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_a_step_is_warmed_up_captured_once_and_then_replayed(log: list[str]) -> None:
     """The capture computes nothing, so it is followed by a replay."""
 
-    def step(_: int, __: int) -> Tensor:
+    def step(_: int, __: int) -> None:
         log.append("step")
-        return torch.zeros(())
 
     whole_step = captured(step, CUDA)
     for _ in range(WARM_UP + 3):
@@ -74,9 +72,8 @@ def test_each_number_and_size_of_images_has_a_graph_of_its_own() -> None:
     """A shorter last batch, and larger images, are warmed up anew; so is a size that comes back."""
     seen: list[tuple[int, int]] = []
 
-    def step(count: int, size: int) -> Tensor:
+    def step(count: int, size: int) -> None:
         seen.append((count, size))
-        return torch.zeros(())
 
     whole_step = captured(step, CUDA)
     for size in (8, 16, 8):
@@ -96,7 +93,7 @@ def test_each_number_and_size_of_images_has_a_graph_of_its_own() -> None:
 def test_the_step_itself_runs_on_a_cpu() -> None:
     """There is nothing to capture."""
 
-    def step(_: int, __: int) -> Tensor:
-        return torch.zeros(())
+    def step(_: int, __: int) -> None:
+        pass
 
     assert captured(step, torch.device("cpu")) is step

@@ -3,7 +3,7 @@
 They have a device, a shape and no values. On a fake `cuda` device run, for every recipe, optimizer
 and size: taking a batch, augmentation, shrinking, the forward pass, the loss and Muon. Two parts
 cannot run there: `backward`, which becomes empty gradients, and the fused updates of torch's
-optimizers, of which only the arguments are looked at.
+optimizers, of which only the arguments are looked at. No memory can be pinned there.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,10 +64,10 @@ def step_on_cuda(params: TrainParams, size: int) -> None:
             for weight in model.parameters():
                 weight.grad = torch.empty_like(weight) if weight.requires_grad else None
 
-        def watched(step: Callable[[int, int], Tensor], _: Any) -> Callable[[int, int], Tensor]:
-            def on_device(count: int, size: int) -> Tensor:
+        def watched(step: Callable[[int, int], None], _: Any) -> Callable[[int, int], None]:
+            def on_device(count: int, size: int) -> None:
                 with OnDevice():  # type: ignore[no-untyped-call]
-                    return step(count, size)
+                    step(count, size)
 
             return on_device
 
@@ -76,6 +76,7 @@ def step_on_cuda(params: TrainParams, size: int) -> None:
             mock.patch("torch.cuda.amp.common.amp_definitely_not_available", return_value=False),
             mock.patch("torch.cuda.is_bf16_supported", return_value=True),
             mock.patch.object(Tensor, "backward", backward),
+            mock.patch.object(Tensor, "pin_memory", lambda values: values),
             mock.patch.object(loop, "captured", watched),
             mock.patch.object(loop, "require_finite"),  # it reads, once an epoch
             mock.patch.object(loop, "_mean_over_images", return_value=0.0),  # likewise

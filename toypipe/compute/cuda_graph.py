@@ -5,11 +5,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from toypipe.compute import distributed
 
-Step = Callable[[int, int], Tensor]  # decided by the number of images and their size
+Step = Callable[[int, int], None]  # decided by the number of images and their size
 
 WARM_UP = 3  # calls before the capture: libraries choose their algorithms, optimizers their state
 
@@ -28,13 +27,13 @@ def captured(step: Step, device: torch.device) -> Step:
     stream = torch.cuda.Stream(device)
     capture = partial(torch.cuda.graph, pool=torch.cuda.graph_pool_handle(), stream=stream)
 
-    def replay(count: int, size: int) -> Tensor:
+    def replay(count: int, size: int) -> None:
         for other in [key for key in graphs if key[1] != size]:
             del graphs[other]
         key = count, size
         if key not in graphs:
             graphs[key] = _Graph(partial(step, *key), stream, capture)
-        return graphs[key]()
+        graphs[key]()
 
     return replay
 
@@ -44,29 +43,27 @@ class _Graph:
 
     def __init__(
         self,
-        step: Callable[[], Tensor],
+        step: Callable[[], None],
         stream: torch.cuda.Stream,
         capture: Callable[[torch.cuda.CUDAGraph], AbstractContextManager[None]],
     ) -> None:
         self._step, self._stream, self._capture = step, stream, capture
         self._graph, self._calls = torch.cuda.CUDAGraph(), 0
-        self._result = torch.empty(0)
 
-    def __call__(self) -> Tensor:
+    def __call__(self) -> None:
         self._calls += 1
         if self._calls <= WARM_UP:
-            return self._warm_up()
+            self._warm_up()
+            return
         if self._calls == WARM_UP + 1:
             with self._capture(self._graph):
-                self._result = self._step()
+                self._step()
         self._graph.replay()
-        return self._result
 
-    def _warm_up(self) -> Tensor:
+    def _warm_up(self) -> None:
         """Run the step on the stream of the capture: autograd remembers the stream."""
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
-            result = self._step()
+            self._step()
         current.wait_stream(self._stream)
-        return result

@@ -80,27 +80,38 @@ class Batches:
         self._source: Tensor | ReadAhead = (
             split.images if isinstance(split.images, Tensor) else ReadAhead(split.images, device)
         )
+        self._drawn_epoch, self._drawn = -1, list[tuple[Tensor, Tensor]]()
         if augment.cutout > 0:
             self._colour = _mean_colour(split.images).to(device)
 
-    def start(self, epoch: int, taken: int = 0) -> None:
-        """Start an epoch, counted from 0, or resume it after so many images were taken."""
+    def draw(self, epoch: int) -> None:
+        """Draw an epoch, counted from 0, on the CPU: `start` has only to copy it then."""
         count, size = len(self._split), self._split.size
         augment, seed = self._augment, self._seed
         order = draw_order(self._labels, balanced=self._balanced, seed=seed, epoch=epoch)
-        self._order.copy_(order)
+        drawn = [(self._order, order)]
         if self._moved:
-            self._mirrored.copy_(draw_mirrored(count, augment, seed, epoch))
-            self._shifts.copy_(draw_shifts(count, augment, seed, epoch))
+            drawn.append((self._mirrored, draw_mirrored(count, augment, seed, epoch)))
+            drawn.append((self._shifts, draw_shifts(count, augment, seed, epoch)))
         if augment.crop < 1:
-            self._boxes.copy_(draw_boxes(count, size, augment, seed, epoch))
+            drawn.append((self._boxes, draw_boxes(count, size, augment, seed, epoch)))
         if augment.cutout > 0:
-            self._corners.copy_(draw_corners(count, size, augment, seed, epoch))
+            drawn.append((self._corners, draw_corners(count, size, augment, seed, epoch)))
         if augment.mixup > 0:
-            self._portions.copy_(draw_portions(count, augment, seed, epoch))
+            drawn.append((self._portions, draw_portions(count, augment, seed, epoch)))
+        if self._taken.is_cuda:  # from pinned memory, a copy waits for nothing
+            drawn = [(lasting, values.pin_memory()) for lasting, values in drawn]
+        self._drawn_epoch, self._drawn = epoch, drawn
+
+    def start(self, epoch: int, taken: int = 0) -> None:
+        """Start an epoch, counted from 0, or resume it after so many images were taken."""
+        if self._drawn_epoch != epoch:
+            self.draw(epoch)
+        for lasting, values in self._drawn:
+            lasting.copy_(values, non_blocking=True)
         self._taken.fill_(taken)
         if isinstance(self._source, ReadAhead):
-            self._source.start(order, taken)
+            self._source.start(self._drawn[0][1], taken)
 
     def take(self, count: int, part: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor | None]:
         """Take the next `count` images of the epoch; return a part of them, for `mix` with mixup.

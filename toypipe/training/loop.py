@@ -20,6 +20,7 @@ from toypipe.training.losses import LOSSES, Loss, one_hot
 from toypipe.training.optimizers import build_optimizers, set_rates
 from toypipe.training.schedules import rate_factor
 from toypipe.training.state import Epoch, TrainingState, out_of_patience
+from toypipe.training.step_table import StepTable
 
 VALIDATION_BATCH = 250  # images; on a CPU more are not faster, and need more memory
 
@@ -32,7 +33,8 @@ class Step(NamedTuple):
     begun: int  # images of this pass that were trained on before it was resumed; else 0
     done: int  # images of this pass that have been trained on
     images: int  # images of this pass
-    losses: Tensor  # mean loss of each batch of this pass so far; reading waits for the device
+    losses: Tensor
+    """Mean loss of each batch of this pass so far, until the next pass; reading waits."""
 
 
 def train_step(
@@ -95,19 +97,22 @@ def train(
     balanced = params.sampling == "balanced"
     batches = Batches(split, params.augment, params.seed, balanced=balanced)
     network = distributed.replicate(state.model)
+    device = split.labels.device
+    table = StepTable(per_epoch, device)
 
-    def step(count: int, size: int) -> Tensor:
+    def step(count: int, size: int) -> None:
+        set_rates(state.optimizers, table.factor())
         images, labels, portions = batches.take(count, distributed.shard(count))
         images = shrink(images, size)
         targets = one_hot(labels, len(split.classes), params.label_smoothing)
         if portions is not None:
             images, targets = mix(images, targets, portions)
         weight, optimizers = distributed.shard_weight(count), state.optimizers
-        return distributed.all_reduce_mean(
-            train_step(network, loss, optimizers, images, targets, bfloat16=bfloat16, weight=weight)
+        batch_loss = train_step(
+            network, loss, optimizers, images, targets, bfloat16=bfloat16, weight=weight
         )
+        table.put(distributed.all_reduce_mean(batch_loss))
 
-    device = split.labels.device
     # A graph cannot wait for a file.
     whole_step = captured(step, device) if isinstance(split.images, Tensor) else step
     sizes = params.sizes or [split.size]
@@ -123,35 +128,50 @@ def train(
         begun = done = state.steps * params.batch_size
         state.model.train()
         batches.start(epoch, done)
+        of_epoch = range(first, first + planned)
+        factors = [rate_factor(params.schedule, now, steps, per_epoch) for now in of_epoch]
+        state.losses = table.start(factors, state.losses, state.steps)
         while state.steps < planned:
-            now = first + state.steps
-            set_rates(state.optimizers, rate_factor(params.schedule, now, steps, per_epoch))
-            size = sizes[now * len(sizes) // steps]
+            size = sizes[(first + state.steps) * len(sizes) // steps]
             count = params.batch_size if state.steps < planned - 1 else total - done
-            state.losses[state.steps] = whole_step(count, size)
+            whole_step(count, size)
             state.steps += 1
             done += count
             yield Step(epoch + 1, epochs, begun, done, total, state.losses[: state.steps])
 
-        validation_loss, accuracy = _validate(state.model, validation, loss, params)
-        require_finite(state, params, len(split), validation_loss)
-        results = Epoch(
-            min(epoch + 1, params.epochs),
-            _mean_over_images(state.losses, params.batch_size, total),
-            validation_loss,
-            accuracy,
-            _rate(state, params, first + planned - 1, len(split)),
-        )
-        if params.keep == "best" and accuracy is not None:
-            before = [each.validation_accuracy or 0.0 for each in state.epochs]
-            if accuracy > max(before, default=-1.0):
-                weights = state.model.state_dict()
-                state.best_weights = {name: value.clone() for name, value in weights.items()}
-        state.epochs.append(results)
-        state.steps = 0
-        yield results
+        if epoch + 1 < epochs:
+            batches.draw(epoch + 1)  # before anything waits for the device
+        yield _finish_epoch(state, validation, params, len(split), total)
     if state.best_weights is not None:
         state.model.load_state_dict(state.best_weights)
+
+
+def _finish_epoch(
+    state: TrainingState,
+    validation: Split | StoredSplit | None,
+    params: TrainParams,
+    images: int,
+    trained: int,
+) -> Epoch:
+    """Return the results of the current pass, which trained on so many of the images."""
+    validation_loss, accuracy = _validate(state.model, validation, LOSSES[params.loss], params)
+    require_finite(state, params, images, validation_loss)
+    epoch, (_, per_epoch) = len(state.epochs), _length(params, images)
+    results = Epoch(
+        min(epoch + 1, params.epochs),
+        _mean_over_images(state.losses, params.batch_size, trained),
+        validation_loss,
+        accuracy,
+        _rate(state, params, epoch * per_epoch + state.steps - 1, images),
+    )
+    if params.keep == "best" and accuracy is not None:
+        before = [each.validation_accuracy or 0.0 for each in state.epochs]
+        if accuracy > max(before, default=-1.0):
+            weights = state.model.state_dict()
+            state.best_weights = {name: value.clone() for name, value in weights.items()}
+    state.epochs.append(results)
+    state.steps = 0
+    return results
 
 
 def require_finite(

@@ -49,15 +49,17 @@ def build_optimizers(model: nn.Module, params: Sgd | Adam | Muon) -> list[Optimi
     return optimizers
 
 
-def set_rates(optimizers: Iterable[Optimizer], factor: float) -> None:
-    """Set every group's rate for the next step: its first rate times the schedule's factor."""
+def set_rates(optimizers: Iterable[Optimizer], factor: float | torch.Tensor) -> None:
+    """Set every group's rate for the next step: its first rate times the schedule's factor.
+
+    A factor in the device's memory is not read by the host.
+    """
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            rate = group["initial_lr"] * factor
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(rate)
+            if isinstance(factor, torch.Tensor):
+                torch.mul(factor, group["initial_lr"], out=group["lr"])
             else:
-                group["lr"] = rate
+                group["lr"] = group["initial_lr"] * factor
 
 
 def _sgd(weights: Iterable[nn.Parameter] | Iterable[dict[str, Any]], params: PlainSgd) -> Optimizer:
