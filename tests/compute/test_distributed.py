@@ -32,6 +32,7 @@ RECIPES = {
     ],
     "batch norm": ["~train.model", f"+train.model={SPEEDRUN}", "train.batch_size=9"],
 }
+LAST = 500  # the steps of a small training, but for one
 IMAGES = 40
 
 
@@ -57,6 +58,10 @@ def compute(rank: int, port: int, folder: Path) -> None:
             distributed.broadcast(rank),
             distributed.all_gather(rank),
             distributed.all_reduce_max(rank, -rank),
+        ]
+        beat = distributed.Beat()
+        found["beats"] = [
+            beat.all_reduce_max(rank, 7, now=step == LAST) for step in range(LAST + 1)
         ]
         found["norm"] = normed(normal(seed=1)[distributed.shard(5)])
         torch.save(found, folder / f"{rank}.pt")
@@ -126,6 +131,16 @@ def test_predictions_are_shared_out_and_put_together(
 
     assert torch.equal(first, second)
     torch.testing.assert_close(first, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_are_exchanged_now_and_then(two: list[dict[str, Any]]) -> None:
+    """By both after the same steps: the first, few of the many that follow, and when asked for."""
+    beats = two[0]["beats"]
+
+    assert two[1]["beats"] == beats
+    assert beats[0] == beats[LAST] == [1, 7]
+    assert beats.count([0, 0]) > LAST / 2
+    assert beats.count([0, 0]) + beats.count([1, 7]) == LAST + 1
 
 
 def test_batch_norm_is_that_of_the_whole_batch(two: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ functions work in a single process too, where they exchange nothing.
 """
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ Item = TypeVar("Item")
 
 TIMEOUT = timedelta(minutes=2)  # how long a rank waits for the others within a step
 PATIENCE = timedelta(days=30)  # the same in `broadcast`: rank 0 may wait for another training
+BEAT = 0.1  # seconds between two exchanges of numbers, about
 _PATIENT: list[dist.ProcessGroup] = []  # the group with this patience
 
 
@@ -113,6 +115,27 @@ def all_reduce_max(*values: int) -> list[int]:
     largest = torch.tensor(values)  # on the CPU: reading it does not synchronise with a GPU
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return largest.tolist()
+
+
+class Beat:
+    """Exchanges numbers about ten times a second: after each small step it would cost too much."""
+
+    def __init__(self) -> None:
+        """Begin with the next step."""
+        self._steps, self._due, self._start = 0, 1, time.monotonic()
+
+    def all_reduce_max(self, *values: int, now: bool) -> list[int]:
+        """Return the maximum of each value over the processes, or zeros where it is not time yet.
+
+        All processes must call this after each step. `now` asks for an exchange, of all of them.
+        """
+        self._steps += 1
+        if world_size() > 1 and not now and self._steps < self._due:
+            return [0] * len(values)
+        steps = self._steps * BEAT / max(time.monotonic() - self._start, 1e-9)
+        *largest, fewest = all_reduce_max(*values, -min(int(steps), 1000))
+        self._steps, self._due, self._start = 0, -fewest, time.monotonic()
+        return largest
 
 
 def broadcast(value: Value) -> Value:

@@ -194,6 +194,7 @@ def kept(
     """
     live = Live(folder.write, params.epochs)
     live.note_epochs(run.epochs)
+    beat = distributed.Beat()
     with interrupts.held():
         for event in events:
             yield event
@@ -201,7 +202,8 @@ def kept(
                 live.note_step(event) if isinstance(event, Step) else live.note_epochs(run.epochs)
             due = isinstance(event, Step) and folder.save_due()
             # All processes save after the same step.
-            save, signal = distributed.all_reduce_max(due, interrupts.received or 0)
+            end = isinstance(event, Epoch)
+            save, signal = beat.all_reduce_max(due, interrupts.received or 0, now=end)
             if isinstance(event, Step):
                 if save:
                     require_finite(run, params, images)
