@@ -11,6 +11,8 @@ import resource
 import sys
 from pathlib import Path
 
+import torch
+
 
 def main() -> None:
     """Run what the command line says."""
@@ -30,6 +32,8 @@ def main() -> None:
     from toypipe.compute.devices import pick_device
 
     device = pick_device(options.device)
+    if options.name not in {"toypipe", "bare_step"}:
+        be_plain(best=options.best)
     split = load(options.images, device)
     found: dict[str, object] = {}
     for batch_size in options.batch_sizes:
@@ -44,6 +48,14 @@ def main() -> None:
         found.setdefault("memory", peak_memory())
         found[str(batch_size)] = {"speed": task.images_per_second(), "loss": task.final_loss()}
     options.out.write_text(json.dumps(found))
+
+
+def be_plain(*, best: bool) -> None:
+    """Set torch's arithmetic on CUDA as it comes, or for speed: toypipe's choice is for itself."""
+    torch.set_deterministic_debug_mode("default")
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, best
+    torch.backends.cuda.matmul.allow_tf32 = best
 
 
 def peak_memory() -> int:

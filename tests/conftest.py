@@ -38,6 +38,12 @@ def _clean_environment() -> None:
     clean_environment()
 
 
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    """Refuse `-m gpu` where there is no GPU: a run that skips everything would look green."""
+    if config.option.markexpr == "gpu" and not torch.cuda.is_available():
+        raise pytest.UsageError("-m gpu needs a CUDA device, and torch finds none here")
+
+
 class Project:
     """A copy of this project in a folder of its own, with a small data set."""
 

@@ -15,10 +15,12 @@ from test_state import _with_dropout_and_statistics as with_dropout_and_statisti
 from torch import nn
 
 import toypipe.training.loop
-from synthetic import make_split, make_train_params
+from synthetic import make_network_params, make_split, make_train_params
 from toypipe.compute.devices import describe, explained, pick_device
 from toypipe.data.split import open_split, save_split
 from toypipe.errors import ToypipeError
+from toypipe.networks.build import Shape, build_model
+from toypipe.networks.normalize import build_normalize
 from toypipe.params.schema import TrainParams
 from toypipe.training.loop import begin, train
 from toypipe.training.state import TrainingState
@@ -103,6 +105,19 @@ def test_each_size_of_images_has_a_capture_of_its_own(
     monkeypatch.setattr(toypipe.training.loop, "captured", lambda step, _: step)
 
     assert trained() == captured
+
+
+def test_a_network_of_torchvision_takes_captured_steps() -> None:
+    """Gradients of its 1x1 convolutions may lie otherwise than the weights: updates must agree."""
+    params = make_train_params("train.batch_size=3")
+    device, split = torch.device("cuda"), make_split(30, size=32)
+    normalize = build_normalize("unit", split.images)
+    model = build_model(make_network_params("resnet18"), Shape(32, 3), normalize, seed=0)
+    run = begin(model.to(device), params)
+    for _ in train(run, split.to(device), None, params):
+        pass
+
+    assert len(run.epochs) == 2
 
 
 def test_images_that_stay_in_a_file_train_the_same(tmp_path: Path) -> None:
