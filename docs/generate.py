@@ -140,7 +140,9 @@ def _value(field: dict[str, Any]) -> str:
     if "$ref" in field:
         return "see below"
     if field.get("type") == "array":
-        return f"list, each a {_value(field['items'])}"
+        number = f"{field['minItems']} values" if "minItems" in field else "list"
+        article = "" if "enum" in field["items"] else "a "
+        return f"{number}, each {article}{_value(field['items'])}"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     kind = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`"}

@@ -24,6 +24,10 @@ Network = Arch | Literal["toy", "speedrun"]
 
 ROOT = Path(__file__).parents[1]
 PARAMS = ROOT / "recipes/toy.yaml"
+SPEEDRUN = (  # a small one
+    "{name: speedrun, channels: [8, 8, 32, 32, 32, 32], kernels: [3, 3, 3, 3, 3, 3],"
+    " whitening: true, identity: true}"
+)
 """The default recipe. Not params.yaml, which people change."""
 BAD_NAMES = ["", " ", "cat", "\x1b[31m", "two\nlines", "\u202ednib", "\ud800"]
 """What cannot be the third class beside `cat` and `dog`."""
@@ -51,7 +55,13 @@ def make_network_params(name: Network) -> Model:
         case "toy":
             return Toy(name="toy")
         case "speedrun":
-            return Speedrun(name="speedrun", width=8, whitening=True, identity=True)
+            return Speedrun(
+                name="speedrun",
+                channels=[8, 8, 32, 32, 32, 32],
+                kernels=[3] * 6,
+                whitening=True,
+                identity=True,
+            )
         case _:
             return Torchvision(name="torchvision", arch=name)
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
-from synthetic import make_split, make_train_params
+from synthetic import SPEEDRUN, make_split, make_train_params
 from toypipe.compute import distributed
 from toypipe.evaluation.metrics import predict
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
 from toypipe.training.loop import Step, begin, train
 
-SPEEDRUN = "{name: speedrun, width: 8, whitening: false, identity: true}"
+TRAINED = SPEEDRUN.replace("whitening: true", "whitening: false")
 RECIPES = {
     "toy": [],
     "uneven": ["train.batch_size=7", "train.augment.translate=2"],
@@ -30,7 +30,7 @@ RECIPES = {
         "train.augment.mixup=0.4",
         "train.sampling=balanced",
     ],
-    "batch norm": ["~train.model", f"+train.model={SPEEDRUN}", "train.batch_size=9"],
+    "batch norm": ["~train.model", f"+train.model={TRAINED}", "train.batch_size=9"],
 }
 LAST = 500  # the steps of a small training, but for one
 IMAGES = 40

@@ -16,7 +16,9 @@ from toypipe.params.schema import Speedrun, Torchvision, Toy
 
 TOY = Toy(name="toy")
 SMALL = Torchvision(name="torchvision", arch="shufflenet_v2_x0_5")
-SPEEDRUN = Speedrun(name="speedrun", width=8, whitening=True, identity=True)
+SPEEDRUN = Speedrun(
+    name="speedrun", channels=[8, 8, 32, 32, 32, 32], kernels=[3] * 6, whitening=True, identity=True
+)
 
 
 def _build(

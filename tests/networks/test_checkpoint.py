@@ -191,7 +191,15 @@ def _peak() -> float:
 @pytest.mark.parametrize(
     "claim",
     [
-        {"model": {"name": "speedrun", "width": 1024, "whitening": True, "identity": True}},
+        {
+            "model": {
+                "name": "speedrun",
+                "channels": [1024] * 6,
+                "kernels": [3] * 6,
+                "whitening": True,
+                "identity": True,
+            }
+        },
         {"model": {"name": "torchvision", "arch": "regnet_y_128gf"}},
         {"model": {"name": "torchvision", "arch": "vgg19"}, "size": 1024},
         {"size": 1024},

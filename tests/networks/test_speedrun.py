@@ -16,7 +16,14 @@ SPLIT = make_split(8, size=32)
 
 
 def _build(width: int = 8, *, whitening: bool = True, identity: bool = True, size: int = 32) -> Any:
-    params = Speedrun(name="speedrun", width=width, whitening=whitening, identity=identity)
+    channels = [width, width, *[4 * width] * 4]
+    params = Speedrun(
+        name="speedrun",
+        channels=channels,
+        kernels=[3] * 6,
+        whitening=whitening,
+        identity=identity,
+    )
     normalize = build_normalize("standard", SPLIT.images)
     return build_model(params, Shape(size, 10), normalize, seed=0)
 
@@ -33,6 +40,33 @@ def test_at_width_64_it_has_the_size_of_the_papers() -> None:
 
     assert sum(layer.weight.numel() for layer in _convolutions(model)) == filters
     assert trained == filters + 256 * 10 + 2 * (64 + 256 + 256)
+
+
+def test_each_convolution_has_its_own_shape() -> None:
+    """By hand: filters of two pixels shrink the image by one, and pass on a neighbour at first."""
+    channels = [8, 16, 24, 32, 40, 48]
+    params = Speedrun(
+        name="speedrun",
+        channels=channels,
+        kernels=[1, 2, 3, 3, 2, 1],
+        whitening=True,
+        identity=True,
+    )
+    normalize = build_normalize("standard", SPLIT.images)
+    model = build_model(params, Shape(32, 10), normalize, seed=0)
+    layers = _convolutions(model)
+
+    assert [tuple(layer.weight.shape) for layer in layers] == [
+        (8, 24, 1, 1),
+        (16, 8, 2, 2),
+        (24, 16, 3, 3),
+        (32, 24, 3, 3),
+        (40, 32, 2, 2),
+        (48, 40, 1, 1),
+    ]
+    maps = torch.randn(2, 8, 5, 5)
+    torch.testing.assert_close(layers[1](maps)[:, :8], maps[:, :, 1:, 1:])
+    assert model(SPLIT.images).shape == (8, 10)
 
 
 @pytest.mark.parametrize("size", [9, 24, 28, 32, 47])

@@ -74,7 +74,13 @@ def test_a_network_is_fitted_to_its_first_thousand_images() -> None:
     """The filters are fitted to the first thousand images, normalised."""
     images = make_split(IMAGES + 8, size=9).images
     normalize = build_normalize("standard", images)
-    params = Speedrun(name="speedrun", width=8, whitening=True, identity=True)
+    params = Speedrun(
+        name="speedrun",
+        channels=[8, 8, 32, 32, 32, 32],
+        kernels=[3] * 6,
+        whitening=True,
+        identity=True,
+    )
     model = build_model(params, Shape(9, 3), normalize, seed=0)
     fit_whitening(model, images)
     expected = _fitted(normalize(images[:IMAGES])).weight

@@ -16,7 +16,6 @@ FILE = Path("params.yaml")
 FOLDER = "{name: folder, path: mine, size: 16}"
 SPLIT_FOLDER = "{name: split_folder, path: mine, size: 16, test_share: 0.2, seed: 0}"
 RESNET = "{name: torchvision, arch: resnet18}"
-SPEEDRUN = "{name: speedrun, width: 8, whitening: true, identity: true}"
 COSINE = "{name: cosine, warmup_epochs: 2.5, final: 0}"
 ADAM = "{name: adam, lr: 0.001, beta1: 0.9, beta2: 0.999, weight_decay: 0}"
 REST = "{lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.0}"

@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 import pytest
-from parameter_files import ADAM, FOLDER, MUON, REST, SPEEDRUN, TEXT, edit, refused
+from parameter_files import ADAM, FOLDER, MUON, REST, TEXT, edit, refused
 from ruamel.yaml import YAML
 
-from synthetic import ROOT
+from synthetic import ROOT, SPEEDRUN
 from toypipe.params.json_schema import editor_schema
 
 jsonschema = pytest.importorskip("jsonschema")

@@ -1,9 +1,12 @@
 """Every mistake is reported, in words that help to correct it."""
 
+import re
 from pathlib import Path
 
 import pytest
 from parameter_files import TEXT, edit, lines_of, refused
+
+from synthetic import SPEEDRUN
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +81,27 @@ def test_misspelt_value_is_told_what_was_meant(key: str, value: str, meant: str)
     (line,) = refused(edit(TEXT, key, value))
     assert line.startswith(f"params.yaml:{lines_of(TEXT)[key]}: {key}")
     assert f"did you mean {meant}? (got " in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("channels", "[8, 8, 32]", "should have 6 values, not 3 (got [8, 8, 32])"),
+        ("channels", "[8, 8, 8, 8, 8, 8, 8]", "should have 6 values, not 7 (got "),
+        ("channels", "[8, 8, 32, 32, 32, 7]", "should be greater than or equal to 8 (got 7)"),
+        ("channels", "8", "should be a valid list (got 8)"),
+        ("kernels", "[3, 3, 3, 3, 3, 4]", "should be 1, 2 or 3 (got 4)"),
+        ("kernels", "[3, 3, 3, 3, 3]", "should have 6 values, not 5 (got "),
+    ],
+)
+def test_the_shapes_of_the_speedrun_network_are_checked(key: str, value: str, problem: str) -> None:
+    """Six numbers each, of which each has its bounds."""
+    model = re.sub(rf"{key}: \[.*?\]", f"{key}: {value}", SPEEDRUN)
+    text = edit(TEXT, "train.model", model)
+    (line,) = refused(text)
+
+    start = f"params.yaml:{lines_of(text)['train.model']}: train.model.{key}: {problem}"
+    assert line.startswith(start)
 
 
 def test_field_of_another_choice_is_unknown() -> None:

@@ -10,7 +10,6 @@ from parameter_files import (
     MUON,
     RESNET,
     REST,
-    SPEEDRUN,
     SPLIT_FOLDER,
     TEXT,
     edit,
@@ -19,7 +18,7 @@ from parameter_files import (
     refused,
 )
 
-from synthetic import PARAMS, make_train_params
+from synthetic import PARAMS, SPEEDRUN, make_train_params
 from toypipe.errors import ToypipeError
 from toypipe.params.file import read_params
 from toypipe.params.rules import require_fit

@@ -159,6 +159,8 @@ def test_parameters_cannot_be_changed() -> None:
         ("evaluate.views", '"1"', "'1'"),
         ("evaluate.views", "1.0", "1.0"),
         ("evaluate.views", "true", "True"),
+        ("evaluate.precision", "float16", "'float16'"),
+        ("evaluate.precision", "32", "32"),
     ],
 )
 def test_value_of_another_type_or_range_is_refused(key: str, value: str, got: str) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from imagenet import publish
 from stages.cli import app
-from synthetic import PARAMS, make_folder
+from synthetic import PARAMS, SPEEDRUN, make_folder
 from toypipe.commands.report import page
 from toypipe.params.overrides import apply_overrides
 
@@ -19,7 +19,6 @@ YAML_1_2 = YAML(typ="safe", pure=True)
 CLASSES = ("cat", "dog", "fox")
 FOLDER = "{name: folder, path: mine, size: %d}"
 SPLIT = "{name: split_folder, path: mine/train, size: %d, test_share: 0.34, seed: 1}"
-SPEEDRUN = "{name: speedrun, width: 8, whitening: true, identity: true}"
 SQUEEZENET = "{name: torchvision, arch: squeezenet1_1}"
 EARLIER = "earlier/checkpoint.pt"
 SMALL = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages import evaluate, train
-from synthetic import PARAMS, finish_run, make_split
+from synthetic import PARAMS, SPEEDRUN, finish_run, make_split
 from toypipe.commands.report import page as report
 from toypipe.compute import memory
 from toypipe.data.split import save_split
@@ -21,7 +21,10 @@ from toypipe.pipeline.stage import Stage
 PLAIN = ("train.epochs=2", "train.batch_size=8", "train.validation=10", "evaluate.batch_size=7")
 EVERYTHING = (
     *PLAIN,
-    *("~train.model", "+train.model={name: speedrun, width: 8, whitening: true, identity: true}"),
+    *(
+        "~train.model",
+        f"+train.model={SPEEDRUN}",
+    ),
     *("train.normalize=standard", "train.keep=best", "train.sampling=balanced"),
     *("train.augment.flip=random", "train.augment.translate=2", "train.augment.crop=0.5"),
     *("train.augment.cutout=4", "train.augment.mixup=0.2", "evaluate.views=6"),

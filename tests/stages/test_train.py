@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from stages import train
-from synthetic import PARAMS, make_split, make_train_params
+from synthetic import PARAMS, SPEEDRUN, make_split, make_train_params
 from toypipe.data.split import save_split
 from toypipe.errors import ToypipeError
 from toypipe.pipeline.stage import Stage
 
-SPEEDRUN = "{name: speedrun, width: 8, whitening: true, identity: true}"
 VGG = "{name: torchvision, arch: vgg11}"
 
 

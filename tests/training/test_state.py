@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from synthetic import SPEEDRUN as NETWORK
 from synthetic import make_split, make_train_params
 from toypipe.data.split import Split
 from toypipe.errors import ToypipeError
@@ -47,7 +48,7 @@ EVERYTHING = (
 SPEEDRUN = (
     *EVERYTHING,
     "~train.model",
-    "+train.model={name: speedrun, width: 8, whitening: true, identity: true}",
+    f"+train.model={NETWORK}",
     "~train.optimizer",
     f"+train.optimizer={OPTIMIZERS['muon']}",
     "~prepare.dataset",

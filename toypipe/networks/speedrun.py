@@ -3,6 +3,8 @@
 Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, section 3.
 """
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from toypipe.networks.whitening import PATCH, Whitening
@@ -24,25 +26,31 @@ def build_speedrun(params: Speedrun, classes: int) -> nn.Module:
     first: nn.Conv2d = Whitening()
     if not params.whitening:
         first = nn.Conv2d(3, first.out_channels, PATCH, bias=False)
-    widths = (first.out_channels, params.width, 4 * params.width, 4 * params.width)
-    blocks = [_block(widths[i], widths[i + 1], identity=params.identity) for i in range(3)]
-    head = nn.Linear(widths[-1], classes, bias=False)
+    shapes = list(pairwise([first.out_channels, *params.channels]))
+    layers = [
+        _convolution(inputs, outputs, kernel, identity=params.identity)
+        for (inputs, outputs), kernel in zip(shapes, params.kernels, strict=True)
+    ]
+    blocks = [_block(layers[i], layers[i + 1]) for i in (0, 2, 4)]
+    head = nn.Linear(params.channels[-1], classes, bias=False)
     head.weight.data *= HEAD
     return nn.Sequential(first, nn.GELU(), *blocks, Peak(), head)
 
 
-def _block(inputs: int, outputs: int, *, identity: bool) -> nn.Module:
+def _block(first: nn.Conv2d, second: nn.Conv2d) -> nn.Module:
     """Return two convolutions, with a pooling between them that halves the image."""
-    first = _convolution(inputs, outputs, identity=identity)
-    second = _convolution(outputs, outputs, identity=identity)
     return nn.Sequential(
-        first, nn.MaxPool2d(2), _norm(outputs), nn.GELU(), second, _norm(outputs), nn.GELU()
+        *(first, nn.MaxPool2d(2), _norm(first.out_channels), nn.GELU()),
+        *(second, _norm(second.out_channels), nn.GELU()),
     )
 
 
-def _convolution(inputs: int, outputs: int, *, identity: bool) -> nn.Conv2d:
-    """Return a convolution that keeps the size of the image; the norm after it has the bias."""
-    layer = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+def _convolution(inputs: int, outputs: int, kernel: int, *, identity: bool) -> nn.Conv2d:
+    """Return a convolution whose norm has the bias.
+
+    It keeps the size of the image; filters of two pixels, which have no middle, shrink it by one.
+    """
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=(kernel - 1) // 2, bias=False)
     if identity:
         nn.init.dirac_(layer.weight.data[:inputs])
     return layer

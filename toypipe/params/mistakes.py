@@ -78,6 +78,9 @@ def _in_words(keys: Keys, error: Any, meant: list[str]) -> Problem:
             meant = get_close_matches(str(value), names, n=1)
         case "model_type" | "model_attributes_type":
             text = "should be a section with keys of its own"
+        case "too_short" | "too_long":
+            number = context.get("min_length") or context.get("max_length")
+            text = f"should have {number} values, not {context['actual_length']}"
         case _:
             text = re.sub("^(Input|String) should", "should", error["msg"])
     guess = "".join(f", did you mean {name}?" for name in meant)

@@ -39,8 +39,10 @@ class Speedrun(Section):
     """Whitening, six 3x3 convolutions in three blocks, batch norms, GELU, and a linear layer."""
 
     name: Literal["speedrun"]
-    width: Width
-    """Channels of the first block; the other two have four times as many."""
+    channels: Annotated[list[Width], Field(min_length=6, max_length=6)]
+    """Channels of its six convolutions, of which each block has two."""
+    kernels: Annotated[list[Literal[1, 2, 3]], Field(min_length=6, max_length=6)]
+    """Width and height of their filters, in pixels."""
     whitening: bool
     """Start with fixed filters, computed from images, that decorrelate the pixels of a patch."""
     identity: bool
