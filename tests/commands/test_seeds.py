@@ -191,6 +191,17 @@ def test_two_commits_are_compared_by_their_seeds(old: list[float], new: list[flo
 
 
 @pytest.mark.usefixtures("repository")
+def test_equal_seeds_are_compared_in_pairs() -> None:
+    """The probability is that of SciPy's paired one-sided test, over the seeds of both."""
+    record("HEAD~1", 0.51, 0.53, 0.55, 0.9)
+    record("HEAD", 0.52, 0.55, 0.57)
+    lines = run_seeds("3", "--against", "HEAD~1")[1]
+    test = stats.ttest_rel([0.52, 0.55, 0.57], [0.51, 0.53, 0.55], alternative="greater")
+
+    assert lines[6] == f"seed by seed (3 pairs): p = {test.pvalue:.2g} that this is no gain"
+
+
+@pytest.mark.usefixtures("repository")
 def test_without_variation_the_noise_is_unknown() -> None:
     """Equal seeds on both sides do not show whether a difference is more than noise."""
     record("HEAD~1", 0.5, 0.5)

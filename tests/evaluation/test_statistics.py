@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.special import bdtr, stdtrit
 from scipy.stats import binomtest
 
-from toypipe.evaluation.statistics import Paired, mcnemar_test, welch_interval, wilson_interval
+from toypipe.evaluation.statistics import (
+    Paired,
+    mcnemar_test,
+    paired_test,
+    welch_interval,
+    wilson_interval,
+)
 
 RESULTS = st.lists(st.integers(0, 10_000).map(lambda right: right / 10_000), min_size=2, max_size=9)
 """Accuracies on ten thousand images."""
@@ -115,3 +122,19 @@ def test_different_images_are_not_compared() -> None:
     """Pairs need the same images: another number of them is refused."""
     with pytest.raises(ValueError, match="longer"):
         mcnemar_test([True], [True, False])
+
+
+def test_a_paired_test_is_that_of_scipy() -> None:
+    """By seeds: it finds a small gain that the spread of the seeds would hide."""
+    old, new = [0.50, 0.60, 0.70, 0.80], [0.51, 0.612, 0.709, 0.811]
+    found = paired_test(new, old)
+
+    assert found is not None
+    assert found == pytest.approx(stats.ttest_rel(new, old, alternative="greater").pvalue)
+    assert found < 0.01
+    assert stats.ttest_ind(new, old, alternative="greater").pvalue > 0.4
+
+
+def test_equal_gains_have_no_noise() -> None:
+    """Whatever rounding makes of them."""
+    assert paired_test([0.3, 0.4], [0.2, 0.3]) is None

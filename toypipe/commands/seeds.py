@@ -14,7 +14,7 @@ from toypipe.commands.dvc import COMMAND, environment, require_dvc
 from toypipe.commands.git import find_commit, git
 from toypipe.commands.results import accuracy_at
 from toypipe.errors import InputsChangedError, ToypipeError, printable
-from toypipe.evaluation.statistics import welch_interval
+from toypipe.evaluation.statistics import paired_test, welch_interval
 from toypipe.pipeline.signals import interrupts
 
 GRACE = 10.0  # seconds for DVC to end by itself after a Ctrl-C, which the terminal sends to it, too
@@ -35,7 +35,7 @@ def run(count: int, against: str | None) -> None:
             *changed.splitlines(),
             "Commit them, or put them away (git stash), and run this again",
         )
-    other = _other_accuracies(against, commit, count) if against else []
+    other = _other_accuracies(against, commit, count) if against else {}
     missing = [seed for seed in range(count) if seed not in _experiments(commit)]
     for turn, seed in enumerate(missing, start=1):
         if turn > 1 and (_changes() or find_commit("HEAD") != commit):
@@ -51,11 +51,11 @@ def run(count: int, against: str | None) -> None:
             raise ToypipeError(
                 f"seed {seed} failed, see above. The same command starts again with this seed"
             )
-    own = _accuracies(commit)[:count]
-    for seed, accuracy in enumerate(own):
+    own = dict(list(_accuracies(commit).items())[:count])
+    for seed, accuracy in own.items():
         print(f"seed {seed}: test accuracy {accuracy:.4f}")
-    for name, values in {commit[:7]: own, printable(against or ""): other}.items():
-        if values:
+    for name, found in {commit[:7]: own, printable(against or ""): other}.items():
+        if values := list(found.values()):
             print(
                 f"{name}, {len(values)} seeds: mean {fmean(values):.4f}, standard deviation"
                 f" {stdev(values):.4f}, from {min(values):.4f} to {max(values):.4f}"
@@ -69,7 +69,7 @@ def _changes() -> str:
     return git("status", "--porcelain", "--untracked-files=no").rstrip()
 
 
-def _other_accuracies(against: str, commit: str, count: int) -> list[float]:
+def _other_accuracies(against: str, commit: str, count: int) -> dict[int, float]:
     other = find_commit(against)
     if other == commit:
         raise ToypipeError(f"--against {against} is the commit you stand on: name another")
@@ -90,10 +90,10 @@ def _experiments(commit: str) -> dict[int, str]:
     return {int(seed): experiment for seed, experiment in pairs if seed.isdecimal()}
 
 
-def _accuracies(commit: str) -> list[float]:
+def _accuracies(commit: str) -> dict[int, float]:
     """Return the test accuracies of a commit's seeds, by ascending seed."""
     found = sorted(_experiments(commit).items())
-    return [float(accuracy_at(experiment)) for _, experiment in found]
+    return {seed: float(accuracy_at(experiment)) for seed, experiment in found}
 
 
 def _train(seed: int, commit: str) -> None:
@@ -112,8 +112,8 @@ def _train(seed: int, commit: str) -> None:
             process.wait()
 
 
-def _print_difference(own: list[float], other: list[float]) -> None:
-    change = welch_interval(own, other)
+def _print_difference(own: dict[int, float], other: dict[int, float]) -> None:
+    change = welch_interval(list(own.values()), list(other.values()))
     if change is None:
         print("neither group varies, so the noise is unknown: run more seeds")
         return
@@ -122,3 +122,8 @@ def _print_difference(own: list[float], other: list[float]) -> None:
         f"difference {change.value:+.4f}, with 95 % confidence between {change.low:+.4f}"
         f" and {change.high:+.4f}: {'within the' if within else 'more than'} noise"
     )
+    both = own.keys() & other.keys()
+    if len(both) > 1:
+        chance = paired_test([own[seed] for seed in both], [other[seed] for seed in both])
+        if chance is not None:
+            print(f"seed by seed ({len(both)} pairs): p = {chance:.2g} that this is no gain")

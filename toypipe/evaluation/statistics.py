@@ -1,4 +1,4 @@
-"""How far results are due to chance: Wilson's interval, Welch's interval, McNemar's test."""
+"""How far results are due to chance: intervals of Wilson and Welch, tests of Student, McNemar."""
 
 import math
 import warnings
@@ -53,6 +53,22 @@ def welch_interval(new: Sequence[float], old: Sequence[float]) -> Difference | N
     with warnings.catch_warnings(action="ignore"):  # about a group that does not vary
         interval = ttest_ind(new, old, equal_var=False).confidence_interval(0.95)
     return Difference(fmean(new) - fmean(old), float(interval.low), float(interval.high))
+
+
+def paired_test(new: Sequence[float], old: Sequence[float]) -> float | None:
+    """Return the probability of such a gain, or a larger one, if there were none: a one-sided test.
+
+    At least two pairs of results, of the same seeds. Returns None if all gain the same: the noise
+    is then unknown.
+
+    Source: Student, "The probable error of a mean", Biometrika 6, 1908.
+    """
+    gains = [round(after - before, 12) for after, before in zip(new, old, strict=True)]
+    if len(set(gains)) == 1:
+        return None
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(gains, 0, alternative="greater").pvalue)
 
 
 def mcnemar_test(old: Sequence[bool], new: Sequence[bool]) -> Paired:
