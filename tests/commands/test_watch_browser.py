@@ -84,6 +84,10 @@ def _progress(folder: RunFolder, epoch: float) -> None:
     folder.write("progress.json", json_bytes(values))
 
 
+SCALES = """[...document.querySelectorAll('.chart svg')].map(
+    svg => svg.getBoundingClientRect().width / svg.width.baseVal.value)"""  # shown over drawn
+
+
 def test_an_empty_page_says_what_to_do(browser: Browser, address: str) -> None:
     """Where nothing has run, it names the commands; what then starts appears."""
     with opened(browser, address) as page:
@@ -110,6 +114,7 @@ def test_a_training_is_seen_to_grow(
         expect(article.locator(".legend-label, [role=graphics-symbol]").first).to_be_attached()
         expect(article.locator("pre")).to_contain_text("<b>begun</b>")
         assert page.evaluate(OVERFLOW) == 0
+        assert page.evaluate(SCALES) == pytest.approx([1, 1], abs=0.01)
         assert (page.evaluate(BACKGROUND) == "rgb(13, 17, 23)") is (scheme == "dark")
         line = article.locator(".chart svg path[aria-roledescription='line mark']").first
         before = line.get_attribute("d")

@@ -38,10 +38,9 @@ function figures(run) {
 
 async function draw(place, charts) {
   while (place.children.length > charts.length) place.lastElementChild.remove();
-  for (const [i, chart] of charts.entries()) {
-    if (!place.children[i]) place.append($("#chart").content.cloneNode(true));
-    await fill(place.children[i], chart);
-  }
+  // All of them first: each is drawn as wide as the others leave room.
+  while (place.children.length < charts.length) place.append($("#chart").content.cloneNode(true));
+  for (const [i, chart] of charts.entries()) await fill(place.children[i], chart);
 }
 
 async function fill(figure, { title, caption, spec }) {
