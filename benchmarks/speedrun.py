@@ -1,6 +1,7 @@
 """Time to accuracy: one recipe trained from many seeds, and the field's record beside it.
 
     python benchmarks/speedrun.py [RECIPE] [--trials N] [--device NAME] [--target 0.94] [--airbench]
+        [-S KEY=VALUE]...
 
 The clock of a trial runs from the images in the device's memory to the logits of the test images,
 with a look in between, when the training is over. Charged: the first weights, whitening, the
@@ -168,9 +169,10 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--target", type=float, default=0.94)
     parser.add_argument("--airbench", action="store_true")
+    parser.add_argument("-S", dest="overrides", metavar="KEY=VALUE", action="append", default=[])
     options = parser.parse_args()
 
-    params = read_params(options.recipe)
+    params = read_params(options.recipe, options.overrides)
     training, test = (load_split(PREPARED / f"{name}.pt") for name in ("train", "test"))
     found = {options.recipe.stem: Trials()}
     if options.airbench:
