@@ -10,7 +10,7 @@ judged by. The test images are not looked at.
 Prints a Markdown table: mean accuracy; its difference to the whole recipe with the standard error,
 paired by seed; p, the chance of such a gain if there were none (paired one-sided t-test); and the
 time of the training, as the median ratio to the whole recipe's of the same round. Thirty seeds tell
-differences of 0.001 from noise; three do not. Results are kept in build/tricks.jsonl:
+a difference of 0.002 from noise; three do not. Results are kept in build/tricks.jsonl:
 the same command continues where it was stopped, until code, recipe or machine change.
 
 It needs data/prepared.

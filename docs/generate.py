@@ -141,8 +141,7 @@ def _value(field: dict[str, Any]) -> str:
         return "see below"
     if field.get("type") == "array":
         number = f"{field['minItems']} values" if "minItems" in field else "list"
-        article = "" if "enum" in field["items"] else "a "
-        return f"{number}, each {article}{_value(field['items'])}"
+        return f"{number}, each a {_value(field['items'])}"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     kind = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`"}

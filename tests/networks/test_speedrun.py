@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from synthetic import make_split
+from toypipe.errors import ToypipeError
 from toypipe.networks.build import Shape, build_model
 from toypipe.networks.normalize import build_normalize
+from toypipe.params.rules import RULES
 from toypipe.params.schema import Speedrun
 
 SPLIT = make_split(8, size=32)
@@ -73,6 +75,21 @@ def test_each_convolution_has_its_own_shape() -> None:
 def test_one_network_takes_images_of_any_size(size: int) -> None:
     """The same weights work for images of any size from nine pixels up."""
     assert _build()(make_split(4, size=size).images).shape == (4, 10)
+
+
+@pytest.mark.parametrize("kernels", [[3] * 6, [2, 3, 3, 3, 3, 3], [3, 3, 3, 3, 3, 2], [2] * 6])
+def test_the_smallest_images_are_those_that_the_rule_allows(kernels: list[int]) -> None:
+    """The rule of params.yaml is what the network itself accepts."""
+    params = Speedrun(
+        name="speedrun", channels=[8] * 6, kernels=kernels, whitening=True, identity=True
+    )
+    rule = RULES["prepare.dataset.size", "train.model.kernels"]
+    allowed = [size for size in range(8, 40) if not rule(size, kernels)]
+    normalize = build_normalize("unit", SPLIT.images)
+
+    build_model(params, Shape(allowed[0], 10), normalize, seed=0)
+    with pytest.raises(ToypipeError):
+        build_model(params, Shape(allowed[0] - 1, 10), normalize, seed=0)
 
 
 def test_before_training_all_classes_are_nearly_alike() -> None:

@@ -90,7 +90,9 @@ def test_misspelt_value_is_told_what_was_meant(key: str, value: str, meant: str)
         ("channels", "[8, 8, 8, 8, 8, 8, 8]", "should have 6 values, not 7 (got "),
         ("channels", "[8, 8, 32, 32, 32, 7]", "should be greater than or equal to 8 (got 7)"),
         ("channels", "8", "should be a valid list (got 8)"),
-        ("kernels", "[3, 3, 3, 3, 3, 4]", "should be 1, 2 or 3 (got 4)"),
+        ("kernels", "[3, 3, 3, 3, 3, 4]", "should be less than or equal to 3 (got 4)"),
+        ("kernels", "[3, 3, 3, 3, 3, 1.0]", "should be a valid integer (got 1.0)"),
+        ("kernels", "[3, 3, 3, 3, 3, true]", "should be a valid integer (got True)"),
         ("kernels", "[3, 3, 3, 3, 3]", "should have 6 values, not 5 (got "),
     ],
 )

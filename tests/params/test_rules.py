@@ -68,6 +68,7 @@ COMBINATIONS: list[tuple[dict[str, str], str]] = [
     ({"train.optimizer": MUON.replace("decay: 0.0", "decay: 0.1", 1)}, OF_FIXED_SIZE),
     ({"train.sizes": "[24]"}, "train.sizes"),
     ({"train.sizes": "[8, 32]", "train.model": SPEEDRUN}, "train.sizes"),
+    ({"train.sizes": "[9, 32]", "train.model": SPEEDRUN.replace("[3,", "[2,")}, "train.sizes"),
     ({"train.sizes": "[24, 33]", "train.model": SPEEDRUN}, "train.sizes"),
     ({"train.sizes": "[16, 32, 24]", "train.model": SPEEDRUN}, "train.sizes"),
     ({"train.sizes": "[24]", "train.model": SPEEDRUN, "prepare.dataset": FOLDER}, "train.sizes"),

@@ -22,6 +22,15 @@ KNOWN = {
 SMALLEST = 9  # pixels: speedrun's first layer takes one, then the images are halved three times
 
 
+def _for_kernels(smallest: int, kernels: list[int]) -> str | bool:
+    """Tell whether images of this size are too small: filters of two pixels shrink them by one."""
+    least = 1  # pixel, at the end
+    for first, second in ((4, 5), (2, 3), (0, 1)):
+        least = 2 * (least + (kernels[second] == 2)) + (kernels[first] == 2)
+    least += 1  # for the first layer
+    return smallest < least and f"must be at least {least} for the speedrun network"
+
+
 def _look_ahead(nesterov: bool, momentum: float) -> str | bool:
     return nesterov and momentum == 0 and "looks ahead along the momentum, which must be above 0"
 
@@ -90,15 +99,18 @@ RULES: dict[tuple[str, ...], Callable[..., str | bool]] = {
         cutout > size and f"must be at most {size}, the size of the images in pixels"
     ),
     ("train.sizes", SIZE, "train.model.name"): _ends_at,
-    (SIZE, "train.model.name"): lambda size, name: {
-        "toy": size % 8 != 0 and "must be divisible by 8 for toy, which halves it three times",
-        "speedrun": size < SMALLEST and f"must be at least {SMALLEST} for the speedrun network",
-    }.get(name, False),
-    ("train.sizes", "train.model.name"): lambda sizes, name: {
-        "toy": sizes != [] and "must be [] for the toy network: it accepts one size only",
-        "speedrun": min(sizes, default=SMALLEST) < SMALLEST
-        and f"must be at least {SMALLEST} for the speedrun network",
-    }.get(name, False),
+    (SIZE, "train.model.name"): lambda size, name: (
+        name == "toy"
+        and size % 8 != 0
+        and "must be divisible by 8 for toy, which halves it three times"
+    ),
+    (SIZE, "train.model.kernels"): _for_kernels,
+    ("train.sizes", "train.model.name"): lambda sizes, name: (
+        name == "toy" and sizes != [] and "must be [] for the toy network: it accepts one size only"
+    ),
+    ("train.sizes", "train.model.kernels"): lambda sizes, kernels: (
+        sizes != [] and _for_kernels(min(sizes), kernels)
+    ),
 }
 """By the keys of the values that are compared: what is wrong with the first, or False."""
 

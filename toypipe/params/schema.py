@@ -36,12 +36,12 @@ class Torchvision(Section):
 
 
 class Speedrun(Section):
-    """Whitening, six 3x3 convolutions in three blocks, batch norms, GELU, and a linear layer."""
+    """Whitening, six convolutions in three blocks, batch norms, GELU, and a linear layer."""
 
     name: Literal["speedrun"]
     channels: Annotated[list[Width], Field(min_length=6, max_length=6)]
     """Channels of its six convolutions, of which each block has two."""
-    kernels: Annotated[list[Literal[1, 2, 3]], Field(min_length=6, max_length=6)]
+    kernels: Annotated[list[Annotated[int, Field(ge=1, le=3)]], Field(min_length=6, max_length=6)]
     """Width and height of their filters, in pixels."""
     whitening: bool
     """Start with fixed filters, computed from images, that decorrelate the pixels of a patch."""
