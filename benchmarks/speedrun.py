@@ -1,7 +1,7 @@
 """Time to accuracy: one recipe trained from many seeds, and the field's record beside it.
 
     python benchmarks/speedrun.py [RECIPE] [--trials N] [--device NAME] [--target 0.94] [--airbench]
-        [-S KEY=VALUE]...
+        [--beside RECIPE [--beside-trials N]] [-S KEY=VALUE]...
 
 The clock of a trial runs from the images in the device's memory to the logits of the test images,
 with a look in between, when the training is over. Charged: the first weights, whitening, the
@@ -9,7 +9,8 @@ optimizers' state, the capture of CUDA graphs, every step, and the views at test
 importing torch, reading files, each channel's mean and deviation (others write them down), and a
 warm-up of a fifth of an epoch, once in the process, in which libraries load their kernels. All
 images are trained on; the labels of the test images are looked at when the clock has stopped. Seeds
-are 0, 1, 2, ...; no trial is left out, and there is no pause between them.
+are 0, 1, 2, ...; no trial is left out, and there is no pause between them. With --beside, another
+recipe trains in turn with the first N trials, from the same seeds and on the same clock.
 
 With --airbench, the package `airbench` trains its 94 % recipe in turn with ours, on the same
 device, in a process of its own: as it comes, timed by its own clock, which leaves out more (the
@@ -161,6 +162,32 @@ def prepare_airbench(folder: Path, training: Split, test: Split) -> None:
     os.chdir(folder)
 
 
+@dataclass
+class Recipe:
+    """A recipe in the race."""
+
+    params: Params
+    trials: int
+    normalize: Normalize
+    results: Trials = field(default_factory=Trials)
+
+    def trial(self, seed: int, training: Split, test: Split) -> str:
+        """Train and test a network, note the results, and return them in words."""
+        device = training.images.device
+        section = of_seed(self.params, seed)
+        seconds, model = timed(partial(trained, section, training, self.normalize), device)
+        testing, logits = timed(partial(tested, model, self.params.evaluate, test), device)
+        self.results.training.append(seconds)
+        self.results.add(seconds + testing, measure(logits, test).accuracy)
+        times = f"{seconds:.3f} s of training, {testing:.3f} s of testing"
+        return f"{times}, {self.results.accuracies[-1]:.4f}"
+
+    def warm_up(self, training: Split, test: Split) -> None:
+        """Train and test a network for nothing."""
+        short = self.params.train.model_copy(update={"epochs": 0.2})
+        tested(trained(short, training, self.normalize), self.params.evaluate, test)
+
+
 def main() -> None:
     """Measure and print everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -169,43 +196,42 @@ def main() -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--target", type=float, default=0.94)
     parser.add_argument("--airbench", action="store_true")
+    parser.add_argument("--beside", type=Path, metavar="RECIPE")
+    parser.add_argument("--beside-trials", type=int, default=2, metavar="N")
     parser.add_argument("-S", dest="overrides", metavar="KEY=VALUE", action="append", default=[])
     options = parser.parse_args()
 
-    params = read_params(options.recipe, options.overrides)
-    training, test = (load_split(PREPARED / f"{name}.pt") for name in ("train", "test"))
-    found = {options.recipe.stem: Trials()}
-    if options.airbench:
-        found["airbench, by its own clock"] = Trials()
     device = pick_device(options.device)
-    normalize = build_normalize(params.train.normalize, training.images)
+    training, test = (load_split(PREPARED / f"{name}.pt") for name in ("train", "test"))
+    chosen = [(options.recipe, options.overrides, options.trials)]
+    if options.beside:
+        chosen.append((options.beside, [], options.beside_trials))
+    recipes = dict[str, Recipe]()
+    for path, overrides, trials in chosen:
+        params = read_params(path, overrides)
+        normalize = build_normalize(params.train.normalize, training.images)
+        recipes[str(path)] = Recipe(params, trials, normalize)
     training, test = training.to(device), test.to(device)
-    ours, theirs = found[options.recipe.stem], found.get("airbench, by its own clock")
-
-    def trial(train_params: TrainParams) -> tuple[float, float, Tensor]:
-        learning, model = timed(partial(trained, train_params, training, normalize), device)
-        testing, logits = timed(partial(tested, model, params.evaluate, test), device)
-        return learning, testing, logits
-
-    trial(params.train.model_copy(update={"epochs": 0.2}))
+    for recipe in recipes.values():
+        recipe.warm_up(training, test)
+    found = {name: recipe.results for name, recipe in recipes.items()}
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process,
     ):
-        if theirs is not None:
+        if options.airbench:
+            theirs = found["airbench, by its own clock"] = Trials()
             prepare_airbench(Path(folder), training, test)
             process.submit(airbench_trial).result()  # its warm-up
         for seed in range(options.trials):
-            learning, testing, logits = trial(of_seed(params, seed))
-            ours.training.append(learning)
-            ours.add(learning + testing, measure(logits, test).accuracy)
-            seconds = f"{learning:.3f} s of training, {testing:.3f} s of testing"
-            print(f"seed {seed}: {seconds}, {ours.accuracies[-1]:.4f}", flush=True)
-            if theirs is not None:
+            for name, recipe in recipes.items():
+                if seed < recipe.trials:
+                    print(f"{name}, seed {seed}: {recipe.trial(seed, training, test)}", flush=True)
+            if options.airbench:
                 theirs.add(*process.submit(airbench_trial).result())
     print(HEAD)
-    for name, trials in found.items():
-        print(trials.row(name, options.target))
+    for name, results in found.items():
+        print(results.row(name, options.target))
     target = f"the chance of such a mean if the true one were {options.target}"
     print(f"\np: {target}, by a one-sided t-test.")
     print(", ".join(f"{key} {value}" for key, value in describe_machine(device.type).items()))
