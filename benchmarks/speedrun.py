@@ -166,6 +166,7 @@ def prepare_airbench(folder: Path, training: Split, test: Split) -> None:
 class Recipe:
     """A recipe in the race."""
 
+    name: str
     params: Params
     trials: int
     normalize: Normalize
@@ -180,7 +181,7 @@ class Recipe:
         self.results.training.append(seconds)
         self.results.add(seconds + testing, measure(logits, test).accuracy)
         times = f"{seconds:.3f} s of training, {testing:.3f} s of testing"
-        return f"{times}, {self.results.accuracies[-1]:.4f}"
+        return f"{self.name}, seed {seed}: {times}, {self.results.accuracies[-1]:.4f}"
 
     def warm_up(self, training: Split, test: Split) -> None:
         """Train and test a network for nothing."""
@@ -206,31 +207,32 @@ def main() -> None:
     chosen = [(options.recipe, options.overrides, options.trials)]
     if options.beside:
         chosen.append((options.beside, [], options.beside_trials))
-    recipes = dict[str, Recipe]()
+    recipes = list[Recipe]()
     for path, overrides, trials in chosen:
         params = read_params(path, overrides)
         normalize = build_normalize(params.train.normalize, training.images)
-        recipes[str(path)] = Recipe(params, trials, normalize)
+        recipes.append(Recipe(" ".join([str(path), *overrides]), params, trials, normalize))
     training, test = training.to(device), test.to(device)
-    for recipe in recipes.values():
+    for recipe in recipes:
         recipe.warm_up(training, test)
-    found = {name: recipe.results for name, recipe in recipes.items()}
+    found = [(recipe.name, recipe.results) for recipe in recipes]
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process,
     ):
         if options.airbench:
-            theirs = found["airbench, by its own clock"] = Trials()
+            theirs = Trials()
+            found.append(("airbench, by its own clock", theirs))
             prepare_airbench(Path(folder), training, test)
             process.submit(airbench_trial).result()  # its warm-up
         for seed in range(options.trials):
-            for name, recipe in recipes.items():
+            for recipe in recipes:
                 if seed < recipe.trials:
-                    print(f"{name}, seed {seed}: {recipe.trial(seed, training, test)}", flush=True)
+                    print(recipe.trial(seed, training, test), flush=True)
             if options.airbench:
                 theirs.add(*process.submit(airbench_trial).result())
     print(HEAD)
-    for name, results in found.items():
+    for name, results in found:
         print(results.row(name, options.target))
     target = f"the chance of such a mean if the true one were {options.target}"
     print(f"\np: {target}, by a one-sided t-test.")
