@@ -1,6 +1,8 @@
 """The network of CIFAR-10's speed records: whitening filters, then six convolutions.
 
-Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, section 3.
+Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024, section 3. Where he has
+GELU, this has SiLU, which is as accurate here and faster on a CPU; and a constant bias in the
+whitening.
 """
 
 from itertools import pairwise
@@ -34,14 +36,14 @@ def build_speedrun(params: Speedrun, classes: int) -> nn.Module:
     blocks = [_block(layers[i], layers[i + 1]) for i in (0, 2, 4)]
     head = nn.Linear(params.channels[-1], classes, bias=False)
     head.weight.data *= HEAD
-    return nn.Sequential(first, nn.GELU(), *blocks, Peak(), head)
+    return nn.Sequential(first, nn.SiLU(), *blocks, Peak(), head)
 
 
 def _block(first: nn.Conv2d, second: nn.Conv2d) -> nn.Module:
     """Return two convolutions, with a pooling between them that halves the image."""
     return nn.Sequential(
-        *(first, nn.MaxPool2d(2), _norm(first.out_channels), nn.GELU()),
-        *(second, _norm(second.out_channels), nn.GELU()),
+        *(first, nn.MaxPool2d(2), _norm(first.out_channels), nn.SiLU()),
+        *(second, _norm(second.out_channels), nn.SiLU()),
     )
 
 

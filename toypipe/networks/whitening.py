@@ -15,17 +15,22 @@ from toypipe.data.stored import StoredImages
 PATCH = 2  # pixels, in width and height
 IMAGES = 1000  # images to fit the filters to: about a million patches
 FLOOR = 5e-4  # added to each variance, so that noise is not amplified
+BIAS = 1.0  # of every filter, in standard deviations of what it passes on
 
 
 class Whitening(nn.Conv2d):
-    """A convolution whose filters are not trained: `fit` or a checkpoint sets them.
+    """A convolution that is not trained: `fit` or a checkpoint sets its filters.
 
-    Each direction has two filters of opposite sign: an activation function passes one of them.
+    Each direction has two filters of opposite sign: an activation function passes one of them. The
+    bias of all is 1, because biases that are trained for three epochs, as Jordan's are, end near it
+    (docs/recipes.md), and one that stays needs no gradient of so large a layer.
     """
 
     def __init__(self, channels: int = 3) -> None:
-        super().__init__(channels, 2 * channels * PATCH**2, PATCH, bias=False)
-        self.weight.requires_grad_(False)
+        super().__init__(channels, 2 * channels * PATCH**2, PATCH)
+        assert self.bias is not None
+        nn.init.constant_(self.bias, BIAS)
+        self.requires_grad_(False)
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:

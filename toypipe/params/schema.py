@@ -36,7 +36,7 @@ class Torchvision(Section):
 
 
 class Speedrun(Section):
-    """Whitening, six convolutions in three blocks, batch norms, GELU, and a linear layer."""
+    """Whitening, six convolutions in three blocks, batch norms, SiLU, and a linear layer."""
 
     name: Literal["speedrun"]
     channels: Annotated[list[Width], Field(min_length=6, max_length=6)]
