@@ -1,5 +1,6 @@
 """A file is read completely and undamaged, or refused; no code in it is run."""
 
+import gc
 import io
 import resource
 import zipfile
@@ -120,6 +121,7 @@ def test_a_file_that_memory_does_not_hold_is_not_called_damaged(tmp_path: Path) 
     """With room for 40 MB more, an archive of 100 MB is sound, but cannot be read."""
     torch.save({"a": torch.zeros(100_000_000, dtype=torch.uint8)}, tmp_path / "a.pt")
     before = resource.getrlimit(resource.RLIMIT_DATA)
+    gc.collect()  # garbage of other tests, collected later, would make room
     taken = psutil.Process().memory_info().data
     resource.setrlimit(resource.RLIMIT_DATA, (taken + 40_000_000, before[1]))
     try:
