@@ -22,8 +22,8 @@ class Whitening(nn.Conv2d):
     """A convolution that is not trained: `fit` or a checkpoint sets its filters.
 
     Each direction has two filters of opposite sign: an activation function passes one of them. The
-    bias of all is 1, because biases that are trained for three epochs, as Jordan's are, end near it
-    (docs/recipes.md), and one that stays needs no gradient of so large a layer.
+    bias of all is 1. Most biases that are trained for three epochs, as Jordan's are, end near it,
+    and are worth no more (docs/recipes.md); one that stays needs no gradient of so large a layer.
     """
 
     def __init__(self, channels: int = 3) -> None:
