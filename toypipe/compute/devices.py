@@ -78,7 +78,7 @@ def _keep_freed_memory() -> None:
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-4, 0)  # M_MMAP_MAX: no separate blocks, so that all are kept alike
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: bytes that may lie unused
+        mallopt(-1, -1)  # M_TRIM_THRESHOLD: however much lies unused
 
 
 def describe(device: torch.device) -> dict[str, str]:
