@@ -47,7 +47,7 @@ NAMES = {
     "aten::copy_": "copies and casts",
 }
 FIXED = Whitening().out_channels
-TOUCHED = 4 * 2**30  # bytes
+TOUCHED = 4 * 2**30  # bytes: more than the steps and the profiler's records take
 LEAST = 0.01  # share of the time; rarer operations are summed up
 SETTING_UP = {"aten::im2col", "aten::linalg_eigh", "aten::_linalg_eigh"}  # the whitening filters
 
@@ -127,7 +127,8 @@ def main() -> None:
     params = params.model_copy(update={"epochs": steps * params.batch_size / len(split)})
     trained(params, split, normalize)  # the libraries choose their algorithms
     # The profiler's records stay between freed tensors, so that new ones find no room there. Memory
-    # that was touched before has no page faults: they would count as time of whoever writes first.
+    # that was touched before, and kept (as `pick_device` has it), has no page faults: they would
+    # count as time of whoever writes first.
     torch.ones(TOUCHED, dtype=torch.uint8)
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
         trained(params, split, normalize)
